@@ -1,0 +1,22 @@
+"""Evaluate a checkpoint: `python evaluate.py ckpt=runs/.../checkpoints/best.ckpt`; see --help."""
+
+import hydra
+from omegaconf import DictConfig
+
+from ser import config
+from ser.cli import one_line_errors
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
+def main(composed: DictConfig) -> float:
+    with one_line_errors():
+        settings = config.convert(composed, config.EvaluateConfig)
+        from ser.evaluation import evaluate  # heavy, so only once the settings are known to be good
+
+        return evaluate(settings).uar
+
+
+if __name__ == "__main__":
+    with one_line_errors():
+        config.register()
+        main()

@@ -1,0 +1,1 @@
+"""Speech emotion recognition: from corpus files to a trained and evaluated model."""

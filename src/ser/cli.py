@@ -1,0 +1,62 @@
+"""What every command shares: a mistake that the user can mend is one line and exit code 2."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# Hydra prints its own three-line reports unless this is set; ours are one sentence.
+DEBUG = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Turn errors of configuration, input and files into one sentence on standard error.
+
+    With HYDRA_FULL_ERROR=1 in the environment the traceback is shown instead.
+    """
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        stop(error, sentence(error))
+    except (ValueError, OSError) as error:
+        stop(error, str(error))
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        sys.exit(130)
+
+
+def stop(error: Exception, message: str) -> None:
+    if DEBUG:
+        raise error
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)
+
+
+def sentence(error: Exception) -> str:
+    """One sentence for an error of Hydra or OmegaConf, which names the full key."""
+    from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+
+    cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
+    first = str(error).split("\nSee https")[0].split("\nConfig search path")[0]
+    if not isinstance(cause, OmegaConfBaseException):
+        return first
+    key = cause.full_key or ""
+    if isinstance(cause, ConfigKeyError | AttributeError):
+        return f"{key} is no setting{near_key(cause, key)} (--help lists them all)."
+    return f"{key}: {str(cause).splitlines()[0]}."
+
+
+def near_key(error: Exception, full_key: str) -> str:
+    from omegaconf import DictConfig
+
+    from ser.config import suggest
+
+    parent = getattr(error, "parent_node", None)
+    known = [str(key) for key in parent] if isinstance(parent, DictConfig) else []
+    hint = suggest(full_key.rpartition(".")[2], known)
+    return hint.rstrip("?") + "?" if hint else ""
