@@ -1,0 +1,131 @@
+"""Which utterance is in which part, and proof that nothing leaks between the parts.
+
+Assignments depend on the seed and on the utterances alone, not on the order of the rows.
+"""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import StratifiedGroupKFold, train_test_split
+
+from ser.config import SplitConfig, SplitKind
+from ser.manifest import Manifest
+
+MOST_FOLDS = 20  # the speakers of a corpus are shared out in steps of a twentieth
+PARTS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Leaks:
+    """What the held-out parts share with the training part, or with each other."""
+
+    speakers: tuple[str, ...]
+    recordings: tuple[str, ...]
+
+
+def assign(manifest: Manifest, config: SplitConfig) -> Manifest:
+    """The manifest with its `split` column filled: train, val or test.
+
+    Raises ValueError where a part would miss an emotion, or a speaker would be in two parts of
+    a speaker split.
+    """
+    table = manifest.utterances.sort_values("id", ignore_index=True)
+    kinds = {SplitKind.stratified: split_stratified, SplitKind.speaker: split_by_speaker}
+    split = Manifest(table.assign(split=kinds[config.kind](table, config)), manifest.dropped)
+    check_emotions(split.utterances, config)
+    leaks = find_leaks(split.utterances)
+    if leaks.recordings or (leaks.speakers and config.kind == SplitKind.speaker):
+        raise ValueError(f"split.kind={config.kind} leaks between the parts: {leaks}")
+    return split
+
+
+def split_stratified(table: pd.DataFrame, config: SplitConfig) -> pd.Series:
+    """At random, in equal shares of every emotion, and of every corpus within it."""
+    strata = table["emotion"].str.cat(table["corpus"], sep="/")
+    rare = strata.map(strata.value_counts()) < 10  # too few for a tenth of them
+    strata = strata.where(~rare, table["emotion"])
+    if strata.value_counts().min() < 3:
+        few = strata.value_counts().idxmin()
+        raise ValueError(f"{few} has fewer than 3 utterances, too few for three parts")
+    rest, test = draw(np.arange(len(table)), strata, config.test, config.seed)
+    _, val = draw(rest, strata, config.val / (1 - config.test), config.seed)
+    split = np.full(len(table), "train", dtype=object)
+    split[val], split[test] = "val", "test"
+    return pd.Series(split, index=table.index)
+
+
+def draw(
+    rows: np.ndarray, strata: pd.Series, share: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        return tuple(
+            train_test_split(rows, test_size=share, stratify=strata.iloc[rows], random_state=seed)
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"split.kind=stratified cannot draw {share:.0%} of {len(rows)} utterances in"
+            f" {strata.iloc[rows].nunique()} strata ({error}): use more data or a larger share"
+        ) from error
+
+
+def split_by_speaker(table: pd.DataFrame, config: SplitConfig) -> pd.Series:
+    """Every speaker in one part only, corpus by corpus, in shares as even as speakers allow.
+
+    A corpus of fewer than three speakers cannot be in three parts: it is for training only (so
+    with TESS). One of three or more is in all parts, so SAVEE gives 2, 1 and 1 of its speakers.
+    """
+    shares = [
+        share_out_speakers(corpus, config)
+        for _, corpus in table.groupby("corpus")
+    ]
+    return pd.concat(shares).reindex(table.index)
+
+
+def share_out_speakers(corpus: pd.DataFrame, config: SplitConfig) -> pd.Series:
+    split = pd.Series("train", index=corpus.index)
+    # Emotion and gender together, so that a part does not end up with men only.
+    strata = corpus["emotion"].str.cat(corpus["gender"], sep="/")
+    folds = min(corpus["speaker"].nunique(), strata.value_counts().max(), MOST_FOLDS)
+    if folds < 3:
+        return split
+    test = max(1, round(config.test * folds))
+    val = max(1, round(config.val * folds))
+    if test + val >= folds:
+        raise ValueError(
+            f"split.kind=speaker: split.val={config.val} and split.test={config.test} leave no"
+            f" speaker of {corpus['corpus'].iloc[0]} for training"
+        )
+    kfold = StratifiedGroupKFold(folds, shuffle=True, random_state=config.seed)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The least populated class")
+        chosen = [rows for _, rows in kfold.split(strata, strata, corpus["speaker"])]
+    split.iloc[np.concatenate(chosen[:test])] = "test"
+    split.iloc[np.concatenate(chosen[test : test + val])] = "val"
+    return split
+
+
+def check_emotions(table: pd.DataFrame, config: SplitConfig) -> None:
+    """Raise ValueError where an emotion of the data is missing from a part."""
+    counts = table.groupby(["emotion", "split"]).size().unstack(fill_value=0)
+    counts = counts.reindex(columns=list(PARTS), fill_value=0)
+    for part in PARTS:
+        missing = sorted(counts.index[counts[part] == 0])
+        if missing:
+            corpora = ", ".join(sorted(table["corpus"].unique()))
+            raise ValueError(
+                f"split.kind={config.kind} puts no {', '.join(missing)} into {part}: {corpora}"
+                f" ({table['speaker'].nunique()} speakers, {len(table)} utterances) cannot be"
+                " split so; add corpora, change the shares, or use split=stratified"
+            )
+
+
+def find_leaks(table: pd.DataFrame) -> Leaks:
+    """The speakers and the recordings (content hashes) that are in more than one part."""
+
+    def shared(column: str) -> tuple[str, ...]:
+        parts = table.groupby(column)["split"].nunique()
+        return tuple(sorted(parts.index[parts > 1]))
+
+    return Leaks(speakers=shared("speaker"), recordings=shared("content"))
