@@ -1,0 +1,206 @@
+"""From manifest to batches: dataset, length-bucketed sampler, collate, EmotionDataModule."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from lightning import LightningDataModule
+from torch.utils.data import DataLoader, Dataset, Sampler
+from transformers import Wav2Vec2FeatureExtractor
+
+from ser import download, manifest, splits, synthetic
+from ser.audio import SAMPLE_RATE, AudioCache, Waveform
+from ser.config import DataConfig, Padding, SplitConfig
+from ser.corpora import CORPORA
+from ser.labels import LABELS
+from ser.manifest import Manifest
+
+# A batch of clips shorter than this would be shorter than one SpecAugment span of 10 frames.
+MIN_SECONDS = 0.25
+POOL_BATCHES = 50  # batches whose utterances are sorted by length together
+
+Batch = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One utterance, ready for the network: normalised samples (time,), label, row."""
+
+    input_values: Waveform
+    label: int
+    row: int
+
+
+def prepare(data: DataConfig, split: SplitConfig) -> Manifest:
+    """Locate, parse, decode, clean and split: the manifest that a run trains on."""
+    cache = AudioCache(Path(data.cache_dir))
+    return splits.assign(manifest.build(locate(data), cache), split)
+
+
+def locate(data: DataConfig) -> dict[str, Path]:
+    if data.synthetic is not None:
+        folder = synthetic.ensure_corpora(Path(data.synthetic))
+        return {name: folder / name for name in data.corpora}
+    return {name: download.locate(CORPORA[name], data.paths[name]) for name in data.corpora}
+
+
+class UtteranceDataset(Dataset[Example]):
+    """The utterances of one part, read from the audio cache.
+
+    Each waveform is normalised on its own, before any padding, as it will be when it is
+    predicted alone.
+    """
+
+    def __init__(
+        self,
+        utterances: pd.DataFrame,
+        cache: AudioCache,
+        feature_extractor: Wav2Vec2FeatureExtractor,
+        max_seconds: float,
+    ) -> None:
+        self.contents = utterances["content"].tolist()
+        self.labels = utterances["emotion"].map(LABELS.index).tolist()
+        self.seconds = utterances["seconds"].clip(upper=max_seconds).to_numpy()
+        self.cache = cache
+        self.feature_extractor = feature_extractor
+        self.max_samples = round(max_seconds * SAMPLE_RATE)
+
+    def __len__(self) -> int:
+        return len(self.contents)
+
+    def __getitem__(self, row: int) -> Example:
+        waveform = self.cache.read(self.contents[row])[: self.max_samples]
+        values = self.feature_extractor(waveform, sampling_rate=SAMPLE_RATE).input_values[0]
+        return Example(np.asarray(values, np.float32), self.labels[row], row)
+
+
+class BucketBatchSampler(Sampler[list[int]]):
+    """Batches of utterances of like length, in an order that depends on seed and epoch alone.
+
+    Shuffled rows are cut into pools of 50 batches, sorted by length inside a pool, cut into
+    batches, and the batches shuffled: about 2 % padding, against 56 % for random batches, after
+    the bucketing of Khomenko et al. (2016). Without `shuffle` rows are sorted by length. Over
+    several devices each gets the same number of batches; `rank` and `world_size` share them out,
+    and when training the last few are repeated to make the numbers even.
+    """
+
+    def __init__(
+        self,
+        seconds: Sequence[float] | np.ndarray,
+        batch_size: int,
+        *,
+        shuffle: bool,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.seconds = np.asarray(seconds)
+        self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
+        self.rank, self.world_size = rank, world_size
+        self.epoch = 0
+
+    @property
+    def sampler(self) -> "BucketBatchSampler":
+        """Lightning 2.6 looks for `set_epoch` on `batch_sampler.sampler` only."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        batches = -(-len(self.seconds) // self.batch_size)
+        return -(-batches // self.world_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        batches = self._all_batches()
+        missing = len(self) * self.world_size - len(batches)
+        yield from (batches + batches[:missing])[self.rank :: self.world_size]
+
+    def _all_batches(self) -> list[list[int]]:
+        generator = np.random.default_rng((self.seed, self.epoch))
+        rows = np.arange(len(self.seconds))
+        pool = len(rows)
+        if self.shuffle:
+            generator.shuffle(rows)
+            pool = self.batch_size * POOL_BATCHES
+        batches = []
+        for start in range(0, len(rows), pool):
+            chunk = rows[start : start + pool]
+            chunk = chunk[np.argsort(self.seconds[chunk], kind="stable")]
+            cuts = range(self.batch_size, len(chunk), self.batch_size)
+            batches.extend(part.tolist() for part in np.split(chunk, cuts))
+        if self.shuffle:
+            # The one short batch of the epoch comes from the last pool; any place will do.
+            batches = [batches[index] for index in generator.permutation(len(batches))]
+        return batches
+
+
+def collate(examples: list[Example], samples: int) -> Batch:
+    """Pad with zeros on the right, to the longest example or to `samples` if that is more.
+
+    Returns input_values and attention_mask (batch, time), labels and rows (batch,).
+    """
+    longest = max([samples, *(len(example.input_values) for example in examples)])
+    values = torch.zeros(len(examples), longest)
+    mask = torch.zeros(len(examples), longest, dtype=torch.long)
+    for place, example in enumerate(examples):
+        length = len(example.input_values)
+        values[place, :length] = torch.from_numpy(example.input_values)
+        mask[place, : max(length, round(MIN_SECONDS * SAMPLE_RATE))] = 1
+    return {
+        "input_values": values,
+        "attention_mask": mask,
+        "labels": torch.tensor([example.label for example in examples]),
+        "rows": torch.tensor([example.row for example in examples]),
+    }
+
+
+class EmotionDataModule(LightningDataModule):
+    """The loaders of the three parts of a manifest."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        config: DataConfig,
+        feature_extractor: Wav2Vec2FeatureExtractor,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.manifest, self.config, self.seed = manifest, config, seed
+        self.feature_extractor = feature_extractor
+        self.cache = AudioCache(Path(config.cache_dir))
+
+    def train_dataloader(self) -> DataLoader[Example]:
+        return self.loader("train", shuffle=True)
+
+    def val_dataloader(self) -> DataLoader[Example]:
+        return self.loader("val")
+
+    def loader(self, part: str, *, shuffle: bool = False) -> DataLoader[Example]:
+        """The batches of one part; `rows` in a batch count the rows of `manifest.part(part)`."""
+        config, trainer = self.config, self.trainer
+        utterances = self.manifest.part(part)
+        dataset = UtteranceDataset(
+            utterances, self.cache, self.feature_extractor, config.max_seconds
+        )
+        sampler = BucketBatchSampler(
+            dataset.seconds,
+            config.batch_size,
+            shuffle=shuffle,
+            seed=self.seed,
+            rank=trainer.global_rank if trainer else 0,
+            world_size=trainer.world_size if trainer else 1,
+        )
+        least = config.max_seconds if config.padding == Padding.uniform else MIN_SECONDS
+        return DataLoader(
+            dataset,  # pyright: ignore[reportArgumentType]
+            batch_sampler=sampler,
+            collate_fn=partial(collate, samples=round(least * SAMPLE_RATE)),
+            num_workers=config.num_workers,
+            persistent_workers=config.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )

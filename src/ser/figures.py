@@ -1,0 +1,61 @@
+"""Pictures: the confusion matrix, and how the emotions are distributed."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from ser.labels import LABELS
+
+INK, FAINT = "#24292f", "#d0d7de"
+# Okabe and Ito (2008): told apart with every kind of colour vision.
+SERIES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7")
+
+
+def draw_confusion(
+    confusion: Sequence[Sequence[int]], names: Sequence[str], *, normalised: bool = True
+) -> Figure:
+    """A confusion matrix, rows true and columns predicted; normalised to the rows, or counts."""
+    counts = np.array(confusion, float)
+    support = counts.sum(axis=1, keepdims=True)
+    shares = np.divide(counts, support, out=np.zeros_like(counts), where=support > 0)
+    figure = Figure(figsize=(7, 6.2), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.ndindex(*shares.shape):
+        if counts[row, column]:
+            value = shares[row, column]
+            text = f"{value:.0%}" if normalised else f"{counts[row, column]:.0f}"
+            colour = "white" if value > 0.55 else INK
+            axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=10)
+    axes.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_yticks(
+        range(len(names)),
+        [f"{name} ({int(total)})" for name, total in zip(names, support[:, 0], strict=True)],
+    )
+    axes.set(xlabel="predicted", ylabel="true (utterances)")
+    axes.set_title("Share of each true class" if normalised else "Utterances", loc="left")
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    return figure
+
+
+def draw_distribution(utterances: pd.DataFrame, by: str, order: Sequence[str]) -> Figure:
+    """Utterances of each emotion in each `split` or `corpus`: small multiples, one scale."""
+    table = pd.crosstab(utterances["emotion"], utterances[by])
+    table = table.reindex(index=list(LABELS), columns=list(order), fill_value=0)
+    figure = Figure(figsize=(max(7, 2.3 * len(order)), 3.6), layout="constrained")
+    panels = figure.subplots(1, len(order), sharey=True, sharex=True, squeeze=False)[0]
+    for axes, name, colour in zip(panels, order, SERIES, strict=False):
+        bars = axes.barh(table.index, table[name], color=colour)
+        axes.bar_label(bars, padding=3, fontsize=8, color=INK)
+        axes.set_title(f"{name} ({table[name].sum():,})", loc="left", fontsize=11)
+        axes.spines[["top", "right", "bottom"]].set_visible(False)
+        axes.spines["left"].set_color(FAINT)
+        axes.tick_params(length=0)
+        axes.set_xticks([])
+        axes.margins(x=0.18)
+    panels[0].invert_yaxis()
+    figure.suptitle(f"Utterances by emotion and {by}", x=0.01, ha="left", fontsize=12)
+    return figure

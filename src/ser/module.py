@@ -1,0 +1,104 @@
+"""EmotionClassifier, the LightningModule: loss, optimiser, schedule, metrics."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch.nn.functional import cross_entropy
+from torch.nn.utils import clip_grad_norm_
+from transformers import PreTrainedModel, get_scheduler
+
+from ser import figures
+from ser.config import ModelConfig, Schedule
+from ser.data import Batch
+from ser.metrics import build_metrics
+from ser.model import Blueprint, parameter_groups
+
+SCALARS = ("accuracy", "uar", "macro_f1")
+SCHEDULERS = {
+    Schedule.linear: "linear",
+    Schedule.cosine: "cosine",
+    Schedule.constant: "constant_with_warmup",
+}
+
+
+class EmotionClassifier(LightningModule):
+    """A Hugging Face audio classifier in training; the blueprint travels in its checkpoints."""
+
+    def __init__(
+        self, network: PreTrainedModel, blueprint: Blueprint, config: ModelConfig
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(asdict(blueprint), logger=False)
+        self.network, self.config, self.labels = network, config, blueprint.labels
+        self.val_metrics = build_metrics(len(blueprint.labels))
+
+    def forward(self, input_values: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Logits (batch, classes) in full precision of waveforms (batch, time)."""
+        return self.network(input_values, attention_mask=attention_mask).logits.float()
+
+    def training_step(self, batch: Batch) -> torch.Tensor:
+        logits = self(batch["input_values"], batch["attention_mask"])
+        smoothing = self.config.label_smoothing
+        loss = cross_entropy(logits, batch["labels"], label_smoothing=smoothing)
+        self.log("train/loss", loss, on_step=True, prog_bar=True, batch_size=len(logits))
+        return loss
+
+    def validation_step(self, batch: Batch) -> None:
+        logits = self(batch["input_values"], batch["attention_mask"])
+        loss = cross_entropy(logits, batch["labels"])
+        self.log("val/loss", loss, prog_bar=True, batch_size=len(logits), sync_dist=True)
+        self.val_metrics.update(logits, batch["labels"])
+
+    def on_validation_epoch_end(self) -> None:
+        values = self.val_metrics.compute()
+        self.val_metrics.reset()
+        for name in SCALARS:
+            self.log(f"val/{name}", values[name], prog_bar=name == "uar")
+        for name in ("precision", "recall", "f1"):
+            for emotion, value in zip(self.labels, values[name], strict=True):
+                self.log(f"val/{name}/{emotion}", value)
+        if isinstance(self.logger, TensorBoardLogger) and self.trainer.is_global_zero:
+            picture = figures.draw_confusion(values["confusion"].tolist(), self.labels)
+            self.logger.experiment.add_figure("val/confusion", picture, self.global_step)
+
+    def predict_step(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """The rows (batch,) of the part and their logits (batch, classes)."""
+        return batch["rows"], self(batch["input_values"], batch["attention_mask"])
+
+    def configure_optimizers(self) -> Any:
+        groups = list(parameter_groups(self.network, self.config.weight_decay))
+        # The fused kernel does in one pass what takes four: half the time even on a CPU.
+        fused = self.device.type in ("cpu", "cuda")
+        optimizer = torch.optim.AdamW(groups, lr=self.config.lr, fused=fused)
+        steps = self.trainer.estimated_stepping_batches
+        finite = 0 if steps == float("inf") else int(steps)
+        scheduler = get_scheduler(
+            SCHEDULERS[self.config.schedule],
+            optimizer,
+            num_warmup_steps=round(self.config.warmup_ratio * finite),
+            num_training_steps=finite,
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip by norm here: Lightning 2.6 refuses to do it for a fused optimiser under AMP."""
+        if gradient_clip_val is not None:
+            norm = clip_grad_norm_(parameters_of(optimizer), gradient_clip_val)
+            self.log("train/grad_norm", norm)
+
+
+def parameters_of(optimizer: torch.optim.Optimizer) -> Iterator[torch.Tensor]:
+    for group in optimizer.param_groups:
+        yield from group["params"]

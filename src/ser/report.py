@@ -1,0 +1,139 @@
+"""What a person sees of a run: tables in the terminal, and the files of `report/`."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from ser import splits
+from ser.corpora import CORPORA
+from ser.figures import draw_confusion, draw_distribution
+from ser.manifest import Manifest
+from ser.metrics import Scores
+
+SCHEMA = 1  # of metrics.json; a change that breaks readers gets a new number
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything that the report tells: scores overall and by corpus, each prediction, the data."""
+
+    checkpoint: Path
+    part: str
+    synthetic: bool
+    labels: tuple[str, ...]
+    scores: Scores
+    corpora: dict[str, Scores]
+    predictions: pd.DataFrame
+    manifest: Manifest
+
+
+def write(evaluation: Evaluation, folder: Path) -> None:
+    """Write metrics.json, predictions.csv and the figures into a folder, each whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "metrics.json", json.dumps(describe(evaluation), indent=2) + "\n")
+    table = evaluation.predictions.to_csv(index=False, float_format="%.6f")
+    write_text(folder / "predictions.csv", table)
+    confusion, labels = evaluation.scores.confusion, evaluation.labels
+    utterances = evaluation.manifest.utterances
+    corpora = [name for name in CORPORA if name in set(utterances["corpus"])]
+    figures = {
+        "confusion_normalised": draw_confusion(confusion, labels),
+        "confusion_counts": draw_confusion(confusion, labels, normalised=False),
+        "distribution_by_part": draw_distribution(utterances, "split", splits.PARTS),
+        "distribution_by_corpus": draw_distribution(utterances, "corpus", corpora),
+    }
+    for name, figure in figures.items():
+        if evaluation.synthetic:
+            figure.text(0.99, 0.99, "synthetic audio", ha="right", va="top", color="#b42318")
+        figure.savefig(folder / f"{name}.png", dpi=160)
+
+
+def write_text(path: Path, text: str) -> None:
+    temporary = path.with_name(f"{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def describe(evaluation: Evaluation) -> dict[str, Any]:
+    """The content of metrics.json."""
+    leaks = splits.find_leaks(evaluation.manifest.utterances)
+    return {
+        "schema": SCHEMA,
+        "checkpoint": str(evaluation.checkpoint),
+        "part": str(evaluation.part),
+        "synthetic": evaluation.synthetic,
+        "manifest": evaluation.manifest.fingerprint,
+        "labels": list(evaluation.labels),
+        "overall": asdict(evaluation.scores),
+        "corpora": {name: asdict(scores) for name, scores in evaluation.corpora.items()},
+        "speakers_in_several_parts": len(leaks.speakers),
+        "dropped": evaluation.manifest.dropped["reason"].value_counts().to_dict(),
+    }
+
+
+def show_data(manifest: Manifest, *, synthetic: bool) -> None:
+    """Print how many utterances each part has of each corpus, and what was dropped and why."""
+    utterances, console = manifest.utterances, Console()
+    title = "Data" + (" (synthetic: generated tones, nobody speaking)" if synthetic else "")
+    table = Table("corpus", title=title, title_justify="left", caption_justify="left")
+    for column in (*splits.PARTS, "speakers", "dropped"):
+        table.add_column(column, justify="right")
+    for corpus, rows in utterances.groupby("corpus"):
+        parts = [f"{(rows['split'] == part).sum():,}" for part in splits.PARTS]
+        lost = (manifest.dropped["corpus"] == corpus).sum()
+        table.add_row(str(corpus), *parts, str(rows["speaker"].nunique()), f"{lost:,}")
+    console.print(table)
+    reasons = manifest.dropped["reason"].value_counts().sort_index()
+    if len(reasons):
+        counts = ", ".join(f"{name} {count:,}" for name, count in reasons.items())
+        console.print(f"Dropped {reasons.sum():,} files: {counts}. Each is listed in dropped.csv.")
+    shared = splits.find_leaks(utterances).speakers
+    speakers = utterances["speaker"].nunique()
+    if shared:
+        console.print(
+            f"{len(shared)} of {speakers} speakers are in more than one part, so scores will flatter"
+            " the model; split=speaker keeps them apart."
+        )
+
+
+def show_run(output_dir: Path, checkpoint: Path | None, uar: float) -> None:
+    """Print where a finished run lies, and what to do with it."""
+    console = Console()
+    if checkpoint is None:
+        console.print(f"Done; no checkpoint was kept in {output_dir}.")
+        return
+    console.print(f"Best val UAR {uar:.3f}. The run is in {shorten(output_dir)}; to evaluate it:")
+    console.print(f"  python evaluate.py ckpt={shorten(checkpoint)}", soft_wrap=True)
+
+
+def show_scores(evaluation: Evaluation, folder: Path) -> None:
+    """Print the scores by class and by corpus, and where the report lies."""
+    console, scores = Console(), evaluation.scores
+    note = " · SYNTHETIC audio: a check of the software, not of speech" * evaluation.synthetic
+    title = f"{evaluation.part} part, {scores.utterances:,} utterances{note}"
+    table = Table("emotion", title=title, title_justify="left")
+    for column in ("precision", "recall", "F1", "utterances"):
+        table.add_column(column, justify="right")
+    for name, row in scores.classes.items():
+        if row.support:
+            figures = (f"{value:.3f}" for value in (row.precision, row.recall, row.f1))
+            table.add_row(name, *figures, f"{row.support:,}")
+    console.print(table)
+    table = Table("corpus", title_justify="left")
+    for column in ("accuracy", "UAR", "macro F1", "utterances"):
+        table.add_column(column, justify="right")
+    for name, part in {**evaluation.corpora, "all": scores}.items():
+        figures = (f"{value:.3f}" for value in (part.accuracy, part.uar, part.macro_f1))
+        table.add_row(name, *figures, f"{part.utterances:,}", style="bold" if name == "all" else "")
+    console.print(table)
+    console.print(f"Report: {shorten(folder)}", soft_wrap=True)
+
+
+def shorten(path: Path) -> Path:
+    """The path as seen from here, where that is shorter."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

@@ -1,0 +1,159 @@
+"""train(config) -> where the best checkpoint lies and how good it is."""
+
+import logging
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from hydra.utils import instantiate
+from lightning import Trainer, seed_everything
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+from ser import report
+from ser.audio import SAMPLE_RATE
+from ser.config import TrainConfig, TrainerConfig, to_plain
+from ser.data import EmotionDataModule, prepare
+from ser.labels import LABELS
+from ser.manifest import Manifest
+from ser.model import (
+    Blueprint,
+    build_feature_extractor,
+    build_network,
+    plain,
+    read_checkpoint,
+)
+from ser.module import EmotionClassifier
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """The folder of the run, its best checkpoint (if one was kept) and validation UAR."""
+
+    output_dir: Path
+    checkpoint: Path | None
+    uar: float
+
+
+def train(config: TrainConfig) -> TrainResult:
+    """Prepare the data, fit, and keep the best and the last checkpoint in `output_dir`.
+
+    Raises ValueError or OSError, in one sentence, for what the user can mend.
+    """
+    quieten()
+    seed_everything(config.seed, workers=True, verbose=False)
+    output_dir = Path(config.output_dir)
+    refuse_to_overwrite(output_dir, config.ckpt)
+    manifest = prepare(config.data, config.split)
+    record(manifest, output_dir, config)
+    module, data = build(config, manifest)
+    if config.ckpt is not None:
+        check_resumable(Path(config.ckpt), module)
+    trainer = build_trainer(config.trainer)
+    trainer.fit(module, data, ckpt_path=config.ckpt)
+    return conclude(trainer, config)
+
+
+def build(config: TrainConfig, manifest: Manifest) -> tuple[EmotionClassifier, EmotionDataModule]:
+    """The module with its network, and the data it is fed."""
+    network = build_network(config.model.backbone, LABELS)
+    if config.model.freeze_feature_encoder:
+        # Only this method also stops autograd from running through the encoder (transformers 5);
+        # `requires_grad=False` on its parameters leaves a third of the step's time on the table.
+        network.freeze_feature_encoder()
+    feature_extractor = build_feature_extractor(config.model.backbone)
+    blueprint = Blueprint(
+        config=to_plain(config),
+        labels=list(LABELS),
+        sample_rate=SAMPLE_RATE,
+        network=plain(network.config),
+        feature_extractor=plain(feature_extractor),
+        manifest=manifest.fingerprint,
+    )
+    module = EmotionClassifier(network, blueprint, config.model)
+    return module, EmotionDataModule(manifest, config.data, feature_extractor, config.seed)
+
+
+def build_trainer(config: TrainerConfig) -> Trainer:
+    return instantiate(replace(config, precision=resolve_precision(config)))
+
+
+def resolve_precision(config: TrainerConfig) -> str:
+    """`auto` is bf16 mixed precision where the device computes in it, else full precision."""
+    if config.precision != "auto":
+        return config.precision
+    if torch.cuda.is_available() and config.accelerator in ("auto", "gpu", "cuda"):
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(False) else "32-true"
+    on_cpu = config.accelerator == "cpu" or not torch.backends.mps.is_available()
+    # On an older CPU bf16 is emulated, and slower than full precision.
+    return "bf16-mixed" if on_cpu and torch.cpu._is_avx512_bf16_supported() else "32-true"
+
+
+def refuse_to_overwrite(output_dir: Path, ckpt: str | None) -> None:
+    last = output_dir / "checkpoints" / "last.ckpt"
+    if rank_zero_only.rank in (None, 0) and ckpt is None and last.exists():
+        raise ValueError(
+            f"output_dir={output_dir} already holds a run: name another folder, or go on with that"
+            f" run by adding ckpt={last}"
+        )
+
+
+@rank_zero_only
+def record(manifest: Manifest, output_dir: Path, config: TrainConfig) -> None:
+    """Write down what the run is about to be trained on, and show it."""
+    output_dir.mkdir(parents=True, exist_ok=True)
+    manifest.write(output_dir)
+    report.show_data(manifest, synthetic=config.data.synthetic is not None)
+
+
+def check_resumable(ckpt: Path, module: EmotionClassifier) -> None:
+    """Raise ValueError where a checkpoint was trained with other labels, network or data."""
+    then, _ = read_checkpoint(ckpt)
+    now = Blueprint(**module.hparams)
+    mends = {
+        "labels": "use the labels it was trained with",
+        "network": "use the same backbone options",
+        "manifest": "use the same data and split options",
+    }
+    for name, mend in mends.items():
+        if getattr(then, name) != getattr(now, name):
+            raise ValueError(f"ckpt={ckpt} was trained with another {name}: {mend} to resume")
+
+
+def conclude(trainer: Trainer, config: TrainConfig) -> TrainResult:
+    """Log the hyperparameters beside the final metric, and say where the run lies."""
+    callback: Any = trainer.checkpoint_callback
+    best = Path(callback.best_model_path) if callback and callback.best_model_path else None
+    uar = float(callback.best_model_score) if best else float("nan")
+    if isinstance(trainer.logger, TensorBoardLogger) and trainer.is_global_zero:
+        log_run(trainer.logger, config, uar)
+    result = TrainResult(Path(config.output_dir), best, uar)
+    if trainer.is_global_zero:
+        report.show_run(result.output_dir, result.checkpoint, result.uar)
+    return result
+
+
+def log_run(logger: TensorBoardLogger, config: TrainConfig, uar: float) -> None:
+    settings = to_plain(config)
+    text = yaml.safe_dump(settings, sort_keys=False)
+    logger.experiment.add_text("config", f"```yaml\n{text}```")
+    chosen = {name: settings[name] for name in ("seed", "data", "split", "model")}
+    logger.log_hyperparams(chosen, {"hp/val_uar": uar})
+    logger.save()
+
+
+def quieten() -> None:
+    """Silence what Lightning says that is either known here or no advice for this project."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in (
+        r".*does not have many workers.*",  # the cache reads a batch in a millisecond
+        r".*number of training batches .* is smaller than the logging interval.*",
+        r"Checkpoint directory .* exists and is not empty.*",  # a resumed run, as asked for
+    ):
+        warnings.filterwarnings("ignore", message=message)
+
+
