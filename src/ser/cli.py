@@ -39,13 +39,15 @@ def stop(error: Exception, message: str) -> None:
 
 def sentence(error: Exception) -> str:
     """One sentence for an error of Hydra or OmegaConf, which names the full key."""
-    from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+    from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
     cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
     first = str(error).split("\nSee https")[0].split("\nConfig search path")[0]
     if not isinstance(cause, OmegaConfBaseException):
         return first
     key = cause.full_key or ""
+    if isinstance(cause, MissingMandatoryValue):
+        return f"{key} must be given: {key}=... (--help says what it is)."
     if isinstance(cause, ConfigKeyError | AttributeError):
         return f"{key} is no setting{near_key(cause, key)} (--help lists them all)."
     return f"{key}: {str(cause).splitlines()[0]}."

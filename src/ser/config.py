@@ -6,7 +6,7 @@ is imported here, and Hydra only inside the functions that talk to it.
 """
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
@@ -70,7 +70,7 @@ class DataConfig:
     synthetic: str | None = setting(
         None, "folder of synthetic stand-ins (written when missing) read in place of the corpora"
     )
-    cache_dir: str = setting("${oc.env:SER_CACHE,'~/.cache/ser'}", "decoded audio, shared by runs")
+    cache_dir: str = setting("${oc.env:SER_CACHE,'~/.cache/ser'}", "decoded audio, shared by runs; the environment's SER_CACHE or ~/.cache/ser")
     max_seconds: float = setting(8.0, "longer utterances are trimmed to this")
     padding: Padding = setting(Padding.dynamic, "dynamic: to the batch; uniform: to max_seconds")
     batch_size: int = setting(16, "utterances a batch, per device")
@@ -187,7 +187,7 @@ class TrainerConfig:
         for key, known in (("accelerator", ACCELERATORS), ("precision", PRECISIONS)):
             value = getattr(self, key)
             require(value in known, f"trainer.{key}", value, f"is none of {', '.join(known)}")
-        require(valid_devices(self.devices), "trainer.devices", self.devices, "a count or a list")
+        require(valid_devices(self.devices), "trainer.devices", self.devices, "is no count, list or auto")
         require(self.max_epochs >= -1, "trainer.max_epochs", self.max_epochs, "-1 or more")
         require(self.max_steps >= -1, "trainer.max_steps", self.max_steps, "-1 or more")
         batches = self.accumulate_grad_batches
@@ -242,8 +242,8 @@ class ProgressBarConfig:
 class TensorBoardConfig:
     _target_: str = "lightning.pytorch.loggers.TensorBoardLogger"
     save_dir: str = "${output_dir}"
-    name: str = ""
-    version: str = "tensorboard"
+    name: str = "tensorboard"
+    version: str = ""
     default_hp_metric: bool = False
 
 
@@ -251,8 +251,8 @@ class TensorBoardConfig:
 class CsvConfig:
     _target_: str = "lightning.pytorch.loggers.CSVLogger"
     save_dir: str = "${output_dir}"
-    name: str = ""
-    version: str = "csv"
+    name: str = "csv"
+    version: str = ""
 
 
 @dataclass
@@ -305,13 +305,55 @@ def require_file(key: str, path: str | None) -> None:
 
 
 SCHEMA = {
-    "checkpoint": CheckpointConfig,
-    "early_stopping": EarlyStoppingConfig,
-    "learning_rate": LearningRateConfig,
-    "progress_bar": ProgressBarConfig,
-    "tensorboard": TensorBoardConfig,
-    "csv": CsvConfig,
+    "callbacks": {
+        "checkpoint": CheckpointConfig,
+        "early_stopping": EarlyStoppingConfig,
+        "learning_rate": LearningRateConfig,
+        "progress_bar": ProgressBarConfig,
+    },
+    "logger": {"tensorboard": TensorBoardConfig, "csv": CsvConfig},
 }
+
+
+HELP = {
+    "train": """Train a speech emotion recogniser.
+
+  python train.py                                              the default: all four corpora
+  python train.py data=ravdess backbone=wav2vec2_base          other options of a group
+  python train.py trainer.devices=1 model.lr=1e-5              other settings
+  python train.py data.paths.tess=FOLDER                       a local copy of a corpus
+  python train.py -m model.lr=1e-5,3e-5 seed=1,2               a sweep over all combinations
+  python train.py ckpt=runs/.../checkpoints/last.ckpt          resume
+  python train.py --cfg job                                    what a command would run with
+""",
+    "evaluate": """Evaluate a checkpoint on the data it was trained with.
+
+  python evaluate.py ckpt=runs/.../checkpoints/best.ckpt
+  python evaluate.py ckpt=runs/.../checkpoints/best.ckpt part=val
+""",
+}
+
+
+def describe_settings(kind: type, prefix: str = "") -> list[str]:
+    """One line a setting: its full key, its default, and what it is."""
+    lines = []
+    for entry in fields(kind):
+        key = f"{prefix}{entry.name}"
+        if is_dataclass(entry.default_factory):
+            lines += describe_settings(cast(type, entry.default_factory), f"{key}.")
+        elif "doc" in entry.metadata:
+            lines.append(f"  {key:36} {show_default(entry):22} {entry.metadata['doc']}")
+    return lines
+
+
+def show_default(entry: Field[Any]) -> str:
+    if entry.default_factory is not MISSING:
+        made = entry.default_factory()
+        return f"[{', '.join(made)}]" if isinstance(made, list) else "{...}" if made else "{}"
+    default = str(entry.default)
+    if default.startswith("${"):
+        return "(computed)"
+    return {"None": "null", "True": "true", "False": "false", "???": "(no default)"}.get(default, default)
 
 
 def register() -> None:
@@ -319,10 +361,19 @@ def register() -> None:
     from hydra.core.config_store import ConfigStore
 
     store = ConfigStore.instance()
-    store.store(name="train_schema", node=TrainConfig)
-    store.store(name="evaluate_schema", node=EvaluateConfig)
-    for name, node in SCHEMA.items():
-        store.store(group="schema", name=name, node=node)
+    for name, kind in (("train", TrainConfig), ("evaluate", EvaluateConfig)):
+        store.store(name=f"{name}_schema", node=kind)
+        lines = ["Settings, their defaults and meaning:", *describe_settings(kind)]
+        if name == "train":
+            for callback, node in SCHEMA["callbacks"].items():
+                lines += describe_settings(node, f"callbacks.{callback}.")
+        settings = "\n".join(lines)
+        groups = "Groups and their options:\n$APP_CONFIG_GROUPS\n" if name == "train" else ""
+        template = f"{HELP[name]}\n{groups}{settings}\n"
+        store.store(group="hydra/help", name=name, node={"app_name": name, "template": template})
+    for family, nodes in SCHEMA.items():
+        for name, node in nodes.items():
+            store.store(group=f"schema/{family}", name=name, node=node)
 
 
 def convert(composed: Any, kind: type[Config], **fixed: str) -> Config:

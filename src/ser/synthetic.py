@@ -48,12 +48,12 @@ class Manner:
 MANNERS = {
     Emotion.NEUTRAL: Manner(1.00, 1.5, -2, 4.2, -12, 0.003),
     Emotion.HAPPY: Manner(1.35, 6.0, 1, 5.2, -8, 0.004),
-    Emotion.SAD: Manner(0.88, 1.5, -4, 2.6, -17, 0.012),
+    Emotion.SAD: Manner(0.85, 1.5, -5, 2.8, -15, 0.015),
     Emotion.ANGRY: Manner(1.20, 3.5, -6, 6.0, -4, 0.020),
     Emotion.FEAR: Manner(1.65, 1.5, 2, 7.0, -12, 0.035),
     Emotion.DISGUST: Manner(0.80, 4.0, -3, 3.0, -6, 0.030),
     Emotion.SURPRISE: Manner(1.40, 3.0, 12, 4.0, -9, 0.004),
-    Emotion.CALM: Manner(0.95, 0.5, 0, 3.2, -18, 0.002),
+    Emotion.CALM: Manner(0.92, 0.5, 0, 1.8, -20, 0.001),
 }
 
 

@@ -153,6 +153,8 @@ def quieten() -> None:
         r".*does not have many workers.*",  # the cache reads a batch in a millisecond
         r".*number of training batches .* is smaller than the logging interval.*",
         r"Checkpoint directory .* exists and is not empty.*",  # a resumed run, as asked for
+        r".*You are using a custom batch sampler.*",  # ours leaves nothing out
+        r".*treespec, LeafSpec.*",  # inside Lightning 2.6 itself
     ):
         warnings.filterwarnings("ignore", message=message)
 
