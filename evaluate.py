@@ -3,14 +3,15 @@
 import hydra
 from omegaconf import DictConfig
 
-from ser import config
 from ser.cli import one_line_errors
+from ser.compose import convert, register
+from ser.config import EvaluateConfig
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")
 def main(composed: DictConfig) -> float:
     with one_line_errors():
-        settings = config.convert(composed, config.EvaluateConfig)
+        settings = convert(composed, EvaluateConfig)
         from ser.evaluation import evaluate  # heavy, so only once the settings are known to be good
 
         return evaluate(settings).uar
@@ -18,5 +19,5 @@ def main(composed: DictConfig) -> float:
 
 if __name__ == "__main__":
     with one_line_errors():
-        config.register()
+        register()
         main()

@@ -4,15 +4,16 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from ser import config
 from ser.cli import one_line_errors
+from ser.compose import convert, register
+from ser.config import TrainConfig
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(composed: DictConfig) -> float:
     with one_line_errors():
         output_dir = HydraConfig.get().runtime.output_dir
-        settings = config.convert(composed, config.TrainConfig, output_dir=output_dir)
+        settings = convert(composed, TrainConfig, output_dir=output_dir)
         from ser.training import train  # heavy, so only once the settings are known to be good
 
         return train(settings).uar
@@ -20,5 +21,5 @@ def main(composed: DictConfig) -> float:
 
 if __name__ == "__main__":
     with one_line_errors():
-        config.register()
+        register()
         main()

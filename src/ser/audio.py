@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import soundfile
@@ -89,16 +89,15 @@ def resample(waveform: Waveform, sample_rate: int) -> Waveform:
 def examine(path: Path) -> tuple[Clip, NDArray[np.int16]]:
     """Decode a file and judge it; the samples are 16 kHz, scaled to full range, or none at all."""
     nothing = np.zeros(0, np.int16)
+    clip = Clip(*identity(path))
     try:
-        stat = path.stat()
-        clip = Clip(str(path), stat.st_size, stat.st_mtime_ns)
-        if fault := damage(path, stat.st_size):
+        if fault := damage(path, clip.size):
             return replace(clip, fault=fault), nothing
         waveform, sample_rate, kind, channels = decode(path)
     except soundfile.LibsndfileError as error:
         return replace(clip, fault=Fault.NOT_AUDIO, detail=error.error_string), nothing
     except OSError as error:
-        return Clip(str(path), -1, -1, fault=Fault.UNREADABLE, detail=str(error)), nothing
+        return replace(clip, fault=Fault.UNREADABLE, detail=str(error)), nothing
     clip = replace(
         clip,
         format=kind,
@@ -158,7 +157,7 @@ class AudioCache:
         self._loaded: set[str] = set()
         self._load()
 
-    def __getstate__(self) -> dict[str, object]:
+    def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_shards": {}}  # a loader process maps the shards for itself
 
     def add(self, paths: Sequence[Path]) -> list[Clip]:

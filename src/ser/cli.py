@@ -56,7 +56,7 @@ def sentence(error: Exception) -> str:
 def near_key(error: Exception, full_key: str) -> str:
     from omegaconf import DictConfig
 
-    from ser.config import suggest
+    from ser.setting import suggest
 
     parent = getattr(error, "parent_node", None)
     known = [str(key) for key in parent] if isinstance(parent, DictConfig) else []

@@ -1,20 +1,18 @@
 """Every setting of ours once: its type, default, unit and rule.
 
 The dataclasses are Hydra's schema, so a typo or a wrong type stops at compose with its full key;
-rules between values live in `__post_init__` and quote the key as the user types it. Nothing heavy
-is imported here, and Hydra only inside the functions that talk to it.
+rules between values live in `__post_init__` and quote the key as the user types it. Neither Hydra
+nor anything heavy is imported here.
 """
 
-import json
-from dataclasses import MISSING, Field, asdict, dataclass, field, fields, is_dataclass
-from difflib import get_close_matches
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any
 
 from ser.corpora import CORPORA
-
-Config = TypeVar("Config")
+from ser.setting import group, require, setting, suggest
+from ser.trainer_config import ACCELERATORS, TrainerConfig
 
 
 class Padding(StrEnum):
@@ -39,28 +37,6 @@ class Part(StrEnum):
     test = "test"
 
 
-def setting(default: Any, doc: str) -> Any:
-    """A dataclass field whose one-line documentation `--help` shows."""
-    if isinstance(default, list | dict):
-        return field(default_factory=default.copy, metadata={"doc": doc})
-    return field(default=default, metadata={"doc": doc})
-
-
-def group(kind: type) -> Any:
-    return field(default_factory=kind)
-
-
-def require(condition: bool, key: str, value: object, rule: str) -> None:
-    if not condition:
-        raise ValueError(f"{key}={value}: {rule}.")
-
-
-def suggest(word: str, known: list[str]) -> str:
-    """A hint like "; did you mean 'ravdess'?", or nothing where no known word is near."""
-    near = get_close_matches(word, known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
-
-
 @dataclass
 class DataConfig:
     corpora: list[str] = setting(list(CORPORA), "which corpora are merged")
@@ -70,11 +46,16 @@ class DataConfig:
     synthetic: str | None = setting(
         None, "folder of synthetic stand-ins (written when missing) read in place of the corpora"
     )
-    cache_dir: str = setting("${oc.env:SER_CACHE,'~/.cache/ser'}", "decoded audio, shared by runs; the environment's SER_CACHE or ~/.cache/ser")
+    cache_dir: str = setting(
+        "${oc.env:SER_CACHE,'~/.cache/ser'}",
+        "decoded audio, shared by runs; the environment's SER_CACHE or ~/.cache/ser",
+    )
     max_seconds: float = setting(8.0, "longer utterances are trimmed to this")
     padding: Padding = setting(Padding.dynamic, "dynamic: to the batch; uniform: to max_seconds")
     batch_size: int = setting(16, "utterances a batch, per device")
-    num_workers: int = setting(0, "loader processes; reading the cache costs well under 1 ms a clip")
+    num_workers: int = setting(
+        0, "loader processes; reading the cache costs well under 1 ms a clip"
+    )
 
     def __post_init__(self) -> None:
         known = list(CORPORA)
@@ -146,115 +127,6 @@ class ModelConfig:
             require(0 <= share < 1, f"model.{key}", share, "at least 0 and below 1")
 
 
-ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps", "tpu")
-PRECISIONS = ("auto", "32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true")
-
-
-@dataclass
-class TrainerConfig:
-    """The arguments of `lightning.Trainer`; a test holds the names against its signature."""
-
-    _target_: str = "lightning.Trainer"
-    accelerator: str = setting("auto", "|".join(ACCELERATORS))
-    devices: Any = setting("auto", "how many devices, a list of them, or auto")
-    strategy: str = setting("auto", "auto, ddp, fsdp, ...")
-    num_nodes: int = setting(1, "machines")
-    precision: str = setting("auto", "auto: bf16-mixed where the device has it; " + "|".join(PRECISIONS[1:]))
-    max_epochs: int = setting(20, "-1 for no limit")
-    min_epochs: int | None = setting(None, "train at least so many")
-    max_steps: int = setting(-1, "optimiser steps; -1 for no limit")
-    max_time: str | None = setting(None, "DD:HH:MM:SS, then stop")
-    accumulate_grad_batches: int = setting(1, "batches added up before a step")
-    gradient_clip_val: float | None = setting(1.0, "largest gradient norm")
-    val_check_interval: Any = setting(None, "validate every so many batches, or share of an epoch")
-    check_val_every_n_epoch: int = setting(1, "validate every so many epochs")
-    limit_train_batches: Any = setting(None, "use only so many batches, or that share")
-    limit_val_batches: Any = setting(None, "use only so many batches, or that share")
-    overfit_batches: Any = setting(0, "train and validate on the same few batches")
-    fast_dev_run: Any = setting(False, "one batch of everything, nothing saved")
-    num_sanity_val_steps: int = setting(0, "validation batches before training")
-    log_every_n_steps: int = setting(10, "training scalars to TensorBoard")
-    enable_model_summary: bool = setting(False, "print the layers")
-    deterministic: Any = setting(None, "true, warn: only reproducible kernels")
-    benchmark: bool | None = setting(None, "let cuDNN search for kernels")
-    detect_anomaly: bool = setting(False, "slow: where a NaN comes from")
-    profiler: str | None = setting(None, "simple, advanced, pytorch")
-    use_distributed_sampler: bool = setting(False, "our sampler shares the work out itself")
-    callbacks: Any = "${oc.dict.values:callbacks}"
-    logger: Any = "${oc.dict.values:logger}"
-
-    def __post_init__(self) -> None:
-        for key, known in (("accelerator", ACCELERATORS), ("precision", PRECISIONS)):
-            value = getattr(self, key)
-            require(value in known, f"trainer.{key}", value, f"is none of {', '.join(known)}")
-        require(valid_devices(self.devices), "trainer.devices", self.devices, "is no count, list or auto")
-        require(self.max_epochs >= -1, "trainer.max_epochs", self.max_epochs, "-1 or more")
-        require(self.max_steps >= -1, "trainer.max_steps", self.max_steps, "-1 or more")
-        batches = self.accumulate_grad_batches
-        require(batches >= 1, "trainer.accumulate_grad_batches", batches, "at least 1")
-        clip = self.gradient_clip_val
-        require(clip is None or clip > 0, "trainer.gradient_clip_val", clip, "above 0, or null")
-
-
-def valid_devices(devices: object) -> bool:
-    if isinstance(devices, int) and not isinstance(devices, bool):
-        return devices == -1 or devices >= 1
-    if isinstance(devices, list):
-        return bool(devices) and all(isinstance(index, int) and index >= 0 for index in devices)
-    return isinstance(devices, str) and (devices == "auto" or devices.replace(",", "").isdigit())
-
-
-@dataclass
-class CheckpointConfig:
-    _target_: str = "lightning.pytorch.callbacks.ModelCheckpoint"
-    dirpath: str = setting("${output_dir}/checkpoints", "folder of best.ckpt and last.ckpt")
-    filename: str = "best"
-    monitor: str = setting("val/uar", "what the best checkpoint is best at")
-    mode: str = "max"
-    save_last: bool = True
-    save_top_k: int = 1
-    enable_version_counter: bool = False
-
-
-@dataclass
-class EarlyStoppingConfig:
-    _target_: str = "lightning.pytorch.callbacks.EarlyStopping"
-    monitor: str = "val/uar"
-    mode: str = "max"
-    patience: int = setting(5, "validations without a better one, then stop")
-    min_delta: float = setting(0.0, "what counts as better")
-
-
-@dataclass
-class LearningRateConfig:
-    _target_: str = "lightning.pytorch.callbacks.LearningRateMonitor"
-    logging_interval: str = "step"
-
-
-@dataclass
-class ProgressBarConfig:
-    _target_: str = "lightning.pytorch.callbacks.RichProgressBar"
-    refresh_rate: int = 1
-    leave: bool = False
-
-
-@dataclass
-class TensorBoardConfig:
-    _target_: str = "lightning.pytorch.loggers.TensorBoardLogger"
-    save_dir: str = "${output_dir}"
-    name: str = "tensorboard"
-    version: str = ""
-    default_hp_metric: bool = False
-
-
-@dataclass
-class CsvConfig:
-    _target_: str = "lightning.pytorch.loggers.CSVLogger"
-    save_dir: str = "${output_dir}"
-    name: str = "csv"
-    version: str = ""
-
-
 @dataclass
 class TrainConfig:
     seed: int = setting(0, "of weights, order and dropout")
@@ -276,7 +148,7 @@ class TrainConfig:
             not endless or self.model.schedule == Schedule.constant,
             "trainer.max_epochs",
             -1,
-            f"model.schedule={self.model.schedule} needs an end: set trainer.max_epochs or max_steps",
+            f"model.schedule={self.model.schedule} needs an end; set this or trainer.max_steps",
         )
 
 
@@ -297,100 +169,13 @@ class EvaluateConfig:
         known = ", ".join(ACCELERATORS)
         found = self.accelerator in ACCELERATORS
         require(found, "accelerator", self.accelerator, f"is none of {known}")
-        require(self.batch_size is None or self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
+        require(
+            self.batch_size is None or self.batch_size >= 1,
+            "batch_size",
+            self.batch_size,
+            "at least 1",
+        )
 
 
 def require_file(key: str, path: str | None) -> None:
     require(path is None or Path(path).is_file(), key, path, "no such file")
-
-
-SCHEMA = {
-    "callbacks": {
-        "checkpoint": CheckpointConfig,
-        "early_stopping": EarlyStoppingConfig,
-        "learning_rate": LearningRateConfig,
-        "progress_bar": ProgressBarConfig,
-    },
-    "logger": {"tensorboard": TensorBoardConfig, "csv": CsvConfig},
-}
-
-
-HELP = {
-    "train": """Train a speech emotion recogniser.
-
-  python train.py                                              the default: all four corpora
-  python train.py data=ravdess backbone=wav2vec2_base          other options of a group
-  python train.py trainer.devices=1 model.lr=1e-5              other settings
-  python train.py data.paths.tess=FOLDER                       a local copy of a corpus
-  python train.py -m model.lr=1e-5,3e-5 seed=1,2               a sweep over all combinations
-  python train.py ckpt=runs/.../checkpoints/last.ckpt          resume
-  python train.py --cfg job                                    what a command would run with
-""",
-    "evaluate": """Evaluate a checkpoint on the data it was trained with.
-
-  python evaluate.py ckpt=runs/.../checkpoints/best.ckpt
-  python evaluate.py ckpt=runs/.../checkpoints/best.ckpt part=val
-""",
-}
-
-
-def describe_settings(kind: type, prefix: str = "") -> list[str]:
-    """One line a setting: its full key, its default, and what it is."""
-    lines = []
-    for entry in fields(kind):
-        key = f"{prefix}{entry.name}"
-        if is_dataclass(entry.default_factory):
-            lines += describe_settings(cast(type, entry.default_factory), f"{key}.")
-        elif "doc" in entry.metadata:
-            lines.append(f"  {key:36} {show_default(entry):22} {entry.metadata['doc']}")
-    return lines
-
-
-def show_default(entry: Field[Any]) -> str:
-    if entry.default_factory is not MISSING:
-        made = entry.default_factory()
-        return f"[{', '.join(made)}]" if isinstance(made, list) else "{...}" if made else "{}"
-    default = str(entry.default)
-    if default.startswith("${"):
-        return "(computed)"
-    return {"None": "null", "True": "true", "False": "false", "???": "(no default)"}.get(default, default)
-
-
-def register() -> None:
-    """Make the dataclasses known to Hydra; call before composing."""
-    from hydra.core.config_store import ConfigStore
-
-    store = ConfigStore.instance()
-    for name, kind in (("train", TrainConfig), ("evaluate", EvaluateConfig)):
-        store.store(name=f"{name}_schema", node=kind)
-        lines = ["Settings, their defaults and meaning:", *describe_settings(kind)]
-        if name == "train":
-            for callback, node in SCHEMA["callbacks"].items():
-                lines += describe_settings(node, f"callbacks.{callback}.")
-        settings = "\n".join(lines)
-        groups = "Groups and their options:\n$APP_CONFIG_GROUPS\n" if name == "train" else ""
-        template = f"{HELP[name]}\n{groups}{settings}\n"
-        store.store(group="hydra/help", name=name, node={"app_name": name, "template": template})
-    for family, nodes in SCHEMA.items():
-        for name, node in nodes.items():
-            store.store(group=f"schema/{family}", name=name, node=node)
-
-
-def convert(composed: Any, kind: type[Config], **fixed: str) -> Config:
-    """The dataclass that a composed Hydra configuration stands for, with its rules checked."""
-    from omegaconf import OmegaConf
-
-    merged = OmegaConf.merge(composed, fixed)
-    return cast(Config, OmegaConf.to_object(merged))
-
-
-def to_plain(config: Any) -> dict[str, Any]:
-    """Nested dicts, lists, strings and numbers only: what a checkpoint may hold."""
-    return json.loads(json.dumps(asdict(config)))
-
-
-def from_plain(plain: dict[str, Any], changes: dict[str, Any] | None = None) -> TrainConfig:
-    """The inverse of `to_plain`, with `changes` (nested in the same way) on top."""
-    from omegaconf import OmegaConf
-
-    return convert(OmegaConf.merge(OmegaConf.structured(TrainConfig), plain), TrainConfig, **(changes or {}))

@@ -49,7 +49,9 @@ def newest_complete_version(handle: str) -> Path | None:
         for marker in (cache_folder() / "datasets" / handle).glob("*.complete")
         if marker.stem.isdigit() and (marker.parent / "versions" / marker.stem).is_dir()
     ]
-    return cache_folder() / "datasets" / handle / "versions" / str(max(versions)) if versions else None
+    return (
+        cache_folder() / "datasets" / handle / "versions" / str(max(versions)) if versions else None
+    )
 
 
 def download(handle: str) -> Path:

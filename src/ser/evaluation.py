@@ -10,7 +10,8 @@ from lightning import Trainer
 from transformers import Wav2Vec2FeatureExtractor
 
 from ser import metrics, report
-from ser.config import EvaluateConfig, TrainConfig, from_plain
+from ser.compose import from_plain
+from ser.config import EvaluateConfig, TrainConfig
 from ser.data import EmotionDataModule, prepare
 from ser.manifest import Manifest, read
 from ser.metrics import Scores
@@ -41,8 +42,7 @@ def evaluate(config: EvaluateConfig) -> Scores:
         labels=tuple(blueprint.labels),
         scores=score(predictions, blueprint.labels),
         corpora={
-            str(name): score(rows, blueprint.labels)
-            for name, rows in predictions.groupby("corpus")
+            str(name): score(rows, blueprint.labels) for name, rows in predictions.groupby("corpus")
         },
         predictions=predictions,
         manifest=manifest,
@@ -92,8 +92,7 @@ def predict(
     module: EmotionClassifier, manifest: Manifest, settings: TrainConfig, config: EvaluateConfig
 ) -> np.ndarray:
     """The logits (utterances, classes) of one part, in the order of `manifest.part`."""
-    saved = module.hparams["feature_extractor"]
-    extractor = Wav2Vec2FeatureExtractor.from_dict(saved)
+    extractor = Wav2Vec2FeatureExtractor(**module.hparams["feature_extractor"])
     data = EmotionDataModule(manifest, settings.data, extractor)
     trainer = Trainer(
         accelerator=config.accelerator,
@@ -109,7 +108,7 @@ def predict(
 
 
 def tabulate(utterances: pd.DataFrame, logits: np.ndarray, labels: list[str]) -> pd.DataFrame:
-    """One row an utterance: what it is, what it was taken for, and the probability of each class."""
+    """One row an utterance: what it is, what it was taken for, the probability of each class."""
     probabilities = torch.from_numpy(logits).softmax(dim=1).numpy()
     table = utterances[["id", "corpus", "speaker", "gender", "emotion"]].copy()
     table["predicted"] = [labels[index] for index in probabilities.argmax(axis=1)]

@@ -108,9 +108,13 @@ def parse_names(folders: Mapping[str, Path]) -> Manifest:
             else:
                 facts = asdict(utterance) | {"id": f"{name}/{utterance.id}"}
                 facts["speaker"] = f"{name}/{utterance.speaker}"
-                rows.append(facts | {"emotion": str(utterance.emotion), "corpus": name, "path": str(path)})
+                rows.append(
+                    facts | {"emotion": str(utterance.emotion), "corpus": name, "path": str(path)}
+                )
         if len(rows) == known:
-            raise ValueError(f"{folder} holds no file named as in {corpus.title}; see data.paths.{name}")
+            raise ValueError(
+                f"{folder} holds no file named as in {corpus.title}; see data.paths.{name}"
+            )
     return Manifest(pd.DataFrame(rows), pd.DataFrame(dropped, columns=pd.Index(DROPPED_COLUMNS)))
 
 
@@ -139,12 +143,11 @@ def deduplicate(manifest: Manifest) -> Manifest:
     conflict = table.groupby("content")["emotion"].transform("nunique") > 1
     mirror = table.duplicated("id")
     names = table[conflict & ~mirror].groupby("content")["id"].agg(" = ".join)
-    reasons = pd.Series("", index=table.index)
+    reasons = pd.Series("", index=table.index, dtype="str")
     reasons[table.duplicated("content")] = Reason.DUPLICATE.value
     reasons[conflict] = Reason.LABEL_CONFLICT.value
     reasons[mirror] = Reason.MIRROR.value
-    details = "same samples as " + first
-    details[conflict & ~mirror] = table["content"].map(names)[conflict & ~mirror]
+    details = ("same samples as " + first).mask(conflict & ~mirror, table["content"].map(names))
     return Manifest(table, manifest.dropped).drop(reasons, details)
 
 
@@ -154,4 +157,6 @@ def check_ids(table: pd.DataFrame) -> None:
     if not clash.empty:
         one = clash["id"].iloc[0]
         paths = clash.loc[clash["id"] == one].drop_duplicates("content")["path"]
-        raise ValueError(f"{one} stands for different recordings: {' and '.join(paths)}; remove one")
+        raise ValueError(
+            f"{one} stands for different recordings: {' and '.join(paths)}; remove one"
+        )

@@ -2,12 +2,14 @@
 
 In training they accumulate over an epoch (torchmetrics); the report computes them once over all
 predictions (scikit-learn). A test holds the two against each other. Classes that have no utterance
-in the data count neither in UAR nor, unless something was taken for them, in macro F1.
+in the data (CREMA-D knows no surprise and no calm) count neither in UAR nor in macro F1; taking an
+utterance for one of them costs its own class recall.
 """
 
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,14 +26,22 @@ from torchmetrics.classification import (
 class UnweightedAverageRecall(MulticlassRecall):
     """The mean of the recalls of the classes that occur, scikit-learn's balanced accuracy.
 
-    torchmetrics' macro recall also counts a class that was only predicted, with recall 0.
+    torchmetrics' macro averages also count a class that was only predicted, with a score of 0.
     """
 
     def compute(self) -> torch.Tensor:
-        true_positives, _, _, false_negatives = self._final_state()
-        support = true_positives + false_negatives
-        occurs = support > 0
-        return (true_positives[occurs] / support[occurs]).mean()
+        hits, _, _, misses = self._final_state()
+        occurs = hits + misses > 0
+        return (hits[occurs] / (hits + misses)[occurs]).mean()
+
+
+class MacroF1(MulticlassF1Score):
+    """The mean of the F1 scores of the classes that occur."""
+
+    def compute(self) -> torch.Tensor:
+        hits, false_alarms, _, misses = self._final_state()
+        occurs = hits + misses > 0
+        return (2 * hits / (2 * hits + false_alarms + misses))[occurs].mean()
 
 
 def build_metrics(classes: int) -> MetricCollection:
@@ -40,7 +50,7 @@ def build_metrics(classes: int) -> MetricCollection:
         {
             "accuracy": MulticlassAccuracy(classes, average="micro"),
             "uar": UnweightedAverageRecall(classes, average="macro"),
-            "macro_f1": MulticlassF1Score(classes, average="macro"),
+            "macro_f1": MacroF1(classes, average="macro"),
             "precision": MulticlassPrecision(classes, average="none"),
             "recall": MulticlassRecall(classes, average="none"),
             "f1": MulticlassF1Score(classes, average="none"),
@@ -79,14 +89,19 @@ def score(labels: np.ndarray, predictions: np.ndarray, names: Sequence[str]) -> 
     from sklearn.metrics import (  # a second of import that training does not need
         balanced_accuracy_score,
         confusion_matrix,
-        f1_score,
         precision_recall_fscore_support,
     )
 
     if len(labels) == 0:
         raise ValueError("there are no utterances to score")
     indices = list(range(len(names)))
-    columns = precision_recall_fscore_support(labels, predictions, labels=indices, zero_division=0)
+    columns: Any = precision_recall_fscore_support(
+        labels,
+        predictions,
+        labels=indices,
+        zero_division=0,  # pyright: ignore[reportArgumentType] (0 is documented)
+    )
+    precision, recall, f1, support = columns
     with warnings.catch_warnings():  # a class that was only predicted is no accident here
         warnings.filterwarnings("ignore", message="y_pred contains classes not in y_true")
         uar = float(balanced_accuracy_score(labels, predictions))
@@ -94,10 +109,12 @@ def score(labels: np.ndarray, predictions: np.ndarray, names: Sequence[str]) -> 
         utterances=len(labels),
         accuracy=float(np.mean(labels == predictions)),
         uar=uar,
-        macro_f1=float(f1_score(labels, predictions, average="macro", zero_division=0)),
+        macro_f1=float(np.mean(f1[support > 0])),
         classes={
-            name: ClassScores(*map(float, row[:3]), int(row[3]))
-            for name, row in zip(names, np.transpose(columns), strict=True)
+            name: ClassScores(
+                float(precision[index]), float(recall[index]), float(f1[index]), int(support[index])
+            )
+            for index, name in enumerate(names)
         },
         confusion=confusion_matrix(labels, predictions, labels=indices).tolist(),
     )

@@ -113,7 +113,7 @@ def fetch(kind: Any, backbone: BackboneConfig) -> Any:
 
 
 def rebuild_network(plain_config: dict[str, Any]) -> PreTrainedModel:
-    """The network of a checkpoint, from `network.config.to_dict()`; its weights are still random."""
+    """The network that a plain configuration describes; its weights are still random."""
     config = dict(plain_config)
     return prepare_network(
         AutoModelForAudioClassification.from_config(
@@ -125,7 +125,8 @@ def rebuild_network(plain_config: dict[str, Any]) -> PreTrainedModel:
 def prepare_network(network: PreTrainedModel) -> PreTrainedModel:
     """Make padding harmless, and set training mode, which `from_pretrained` leaves off."""
     norms = []
-    for parent in list(network.base_model.feature_extractor.modules()):
+    base: Any = network.base_model
+    for parent in list(base.feature_extractor.modules()):
         norm = getattr(parent, "layer_norm", None)
         if isinstance(norm, nn.GroupNorm):
             masked = MaskedGroupNorm(norm.num_groups, norm.num_channels, norm.eps)
@@ -200,7 +201,9 @@ def read_checkpoint(path: Path) -> tuple[Blueprint, dict[str, torch.Tensor]]:
         state = checkpoint["state_dict"]
     except (pickle.UnpicklingError, RuntimeError, KeyError, TypeError, EOFError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(f"{path} is no checkpoint of this project, or is damaged ({reason})") from error
+        raise ValueError(
+            f"{path} is no checkpoint of this project, or is damaged ({reason})"
+        ) from error
     prefix = "network."
     weights = {key.removeprefix(prefix): value for key, value in state.items() if prefix in key}
     return blueprint, weights

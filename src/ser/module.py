@@ -28,9 +28,7 @@ SCHEDULERS = {
 class EmotionClassifier(LightningModule):
     """A Hugging Face audio classifier in training; the blueprint travels in its checkpoints."""
 
-    def __init__(
-        self, network: PreTrainedModel, blueprint: Blueprint, config: ModelConfig
-    ) -> None:
+    def __init__(self, network: PreTrainedModel, blueprint: Blueprint, config: ModelConfig) -> None:
         super().__init__()
         self.save_hyperparameters(asdict(blueprint), logger=False)
         self.network, self.config, self.labels = network, config, blueprint.labels

@@ -20,7 +20,7 @@ SCHEMA = 1  # of metrics.json; a change that breaks readers gets a new number
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything that the report tells: scores overall and by corpus, each prediction, the data."""
+    """All that the report tells: scores overall and by corpus, each prediction, the data."""
 
     checkpoint: Path
     part: str
@@ -33,7 +33,7 @@ class Evaluation:
 
 
 def write(evaluation: Evaluation, folder: Path) -> None:
-    """Write metrics.json, predictions.csv and the figures into a folder, each whole or not at all."""
+    """Write metrics.json, predictions.csv and the figures into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "metrics.json", json.dumps(describe(evaluation), indent=2) + "\n")
     table = evaluation.predictions.to_csv(index=False, float_format="%.6f")
@@ -79,8 +79,9 @@ def describe(evaluation: Evaluation) -> dict[str, Any]:
 def show_data(manifest: Manifest, *, synthetic: bool) -> None:
     """Print how many utterances each part has of each corpus, and what was dropped and why."""
     utterances, console = manifest.utterances, Console()
-    title = "Data" + (" (synthetic: generated tones, nobody speaking)" if synthetic else "")
-    table = Table("corpus", title=title, title_justify="left", caption_justify="left")
+    if synthetic:
+        console.print("Synthetic data: generated tones, nobody is speaking.", style="bold yellow")
+    table = Table("corpus")
     for column in (*splits.PARTS, "speakers", "dropped"):
         table.add_column(column, justify="right")
     for corpus, rows in utterances.groupby("corpus"):
@@ -91,13 +92,13 @@ def show_data(manifest: Manifest, *, synthetic: bool) -> None:
     reasons = manifest.dropped["reason"].value_counts().sort_index()
     if len(reasons):
         counts = ", ".join(f"{name} {count:,}" for name, count in reasons.items())
-        console.print(f"Dropped {reasons.sum():,} files: {counts}. Each is listed in dropped.csv.")
+        console.print(f"Files dropped: {reasons.sum():,} ({counts}), each listed in dropped.csv.")
     shared = splits.find_leaks(utterances).speakers
     speakers = utterances["speaker"].nunique()
     if shared:
         console.print(
-            f"{len(shared)} of {speakers} speakers are in more than one part, so scores will flatter"
-            " the model; split=speaker keeps them apart."
+            f"{len(shared)} of {speakers} speakers are in more than one part, so scores will"
+            " flatter the model; split=speaker keeps them apart."
         )
 
 
@@ -114,9 +115,9 @@ def show_run(output_dir: Path, checkpoint: Path | None, uar: float) -> None:
 def show_scores(evaluation: Evaluation, folder: Path) -> None:
     """Print the scores by class and by corpus, and where the report lies."""
     console, scores = Console(), evaluation.scores
-    note = " · SYNTHETIC audio: a check of the software, not of speech" * evaluation.synthetic
-    title = f"{evaluation.part} part, {scores.utterances:,} utterances{note}"
-    table = Table("emotion", title=title, title_justify="left")
+    note = ": synthetic tones, a check of the software" if evaluation.synthetic else ""
+    console.print(f"{evaluation.part} part, {scores.utterances:,} utterances{note}")
+    table = Table("emotion")
     for column in ("precision", "recall", "F1", "utterances"):
         table.add_column(column, justify="right")
     for name, row in scores.classes.items():
@@ -124,7 +125,7 @@ def show_scores(evaluation: Evaluation, folder: Path) -> None:
             figures = (f"{value:.3f}" for value in (row.precision, row.recall, row.f1))
             table.add_row(name, *figures, f"{row.support:,}")
     console.print(table)
-    table = Table("corpus", title_justify="left")
+    table = Table("corpus")
     for column in ("accuracy", "UAR", "macro F1", "utterances"):
         table.add_column(column, justify="right")
     for name, part in {**evaluation.corpora, "all": scores}.items():

@@ -60,14 +60,15 @@ def draw(
     rows: np.ndarray, strata: pd.Series, share: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     try:
-        return tuple(
-            train_test_split(rows, test_size=share, stratify=strata.iloc[rows], random_state=seed)
+        kept, drawn = train_test_split(
+            rows, test_size=share, stratify=strata.iloc[rows], random_state=seed
         )
     except ValueError as error:
         raise ValueError(
             f"split.kind=stratified cannot draw {share:.0%} of {len(rows)} utterances in"
             f" {strata.iloc[rows].nunique()} strata ({error}): use more data or a larger share"
         ) from error
+    return np.asarray(kept), np.asarray(drawn)
 
 
 def split_by_speaker(table: pd.DataFrame, config: SplitConfig) -> pd.Series:
@@ -76,10 +77,7 @@ def split_by_speaker(table: pd.DataFrame, config: SplitConfig) -> pd.Series:
     A corpus of fewer than three speakers cannot be in three parts: it is for training only (so
     with TESS). One of three or more is in all parts, so SAVEE gives 2, 1 and 1 of its speakers.
     """
-    shares = [
-        share_out_speakers(corpus, config)
-        for _, corpus in table.groupby("corpus")
-    ]
+    shares = [share_out_speakers(corpus, config) for _, corpus in table.groupby("corpus")]
     return pd.concat(shares).reindex(table.index)
 
 

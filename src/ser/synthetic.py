@@ -15,11 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+import soxr
 from filelock import FileLock
 from rich.progress import track
 
 from ser.audio import SAMPLE_RATE, Waveform
-from ser.corpora import CORPORA, cremad, ravdess, savee, tess
+from ser.corpora import cremad, ravdess, savee, tess
 from ser.labels import Emotion
 
 NOTICE = """Synthetic audio, version 1.
@@ -81,7 +82,9 @@ def ensure_corpora(folder: Path) -> Path:
         if notice.is_file() and notice.read_text() == NOTICE:
             return folder
         if folder.exists():
-            raise ValueError(f"data.synthetic={folder} exists and holds something else; name another")
+            raise ValueError(
+                f"data.synthetic={folder} exists and holds something else; name another"
+            )
         unfinished = folder.with_name(f".{folder.name}.unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
         write_corpora(unfinished)
@@ -197,6 +200,8 @@ def harmonics(pitch: np.ndarray, formants: np.ndarray, tilt: float) -> np.ndarra
 
 
 def at_rate(waveform: Waveform, sample_rate: int) -> Waveform:
-    import soxr
-
-    return waveform if sample_rate == SAMPLE_RATE else soxr.resample(waveform, SAMPLE_RATE, sample_rate)
+    return (
+        waveform
+        if sample_rate == SAMPLE_RATE
+        else soxr.resample(waveform, SAMPLE_RATE, sample_rate)
+    )

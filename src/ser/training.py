@@ -1,10 +1,11 @@
 """train(config) -> where the best checkpoint lies and how good it is."""
 
 import logging
+import os
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import yaml
@@ -15,7 +16,8 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from ser import report
 from ser.audio import SAMPLE_RATE
-from ser.config import TrainConfig, TrainerConfig, to_plain
+from ser.compose import to_plain
+from ser.config import TrainConfig
 from ser.data import EmotionDataModule, prepare
 from ser.labels import LABELS
 from ser.manifest import Manifest
@@ -27,6 +29,7 @@ from ser.model import (
     read_checkpoint,
 )
 from ser.module import EmotionClassifier
+from ser.trainer_config import TrainerConfig
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ def build(config: TrainConfig, manifest: Manifest) -> tuple[EmotionClassifier, E
     if config.model.freeze_feature_encoder:
         # Only this method also stops autograd from running through the encoder (transformers 5);
         # `requires_grad=False` on its parameters leaves a third of the step's time on the table.
-        network.freeze_feature_encoder()
+        cast(Any, network).freeze_feature_encoder()
     feature_extractor = build_feature_extractor(config.model.backbone)
     blueprint = Blueprint(
         config=to_plain(config),
@@ -93,11 +96,11 @@ def resolve_precision(config: TrainerConfig) -> str:
 
 
 def refuse_to_overwrite(output_dir: Path, ckpt: str | None) -> None:
-    last = output_dir / "checkpoints" / "last.ckpt"
-    if rank_zero_only.rank in (None, 0) and ckpt is None and last.exists():
+    last = report.shorten(output_dir / "checkpoints" / "last.ckpt")
+    if os.environ.get("LOCAL_RANK", "0") == "0" and ckpt is None and last.exists():
         raise ValueError(
-            f"output_dir={output_dir} already holds a run: name another folder, or go on with that"
-            f" run by adding ckpt={last}"
+            f"output_dir={report.shorten(output_dir)} already holds a run: name another folder, or"
+            f" go on with that run by adding ckpt={last}"
         )
 
 
@@ -110,9 +113,17 @@ def record(manifest: Manifest, output_dir: Path, config: TrainConfig) -> None:
 
 
 def check_resumable(ckpt: Path, module: EmotionClassifier) -> None:
-    """Raise ValueError where a checkpoint was trained with other labels, network or data."""
+    """Raise ValueError where a checkpoint was trained with other labels, network, recipe or data.
+
+    The optimiser and the schedule are restored, so another learning rate would be ignored.
+    """
     then, _ = read_checkpoint(ckpt)
     now = Blueprint(**module.hparams)
+    for key, value in then.config["model"].items():
+        if key != "backbone" and now.config["model"].get(key) != value:
+            raise ValueError(
+                f"ckpt={ckpt} was trained with model.{key}={value}: use that to resume"
+            )
     mends = {
         "labels": "use the labels it was trained with",
         "network": "use the same backbone options",
@@ -153,9 +164,8 @@ def quieten() -> None:
         r".*does not have many workers.*",  # the cache reads a batch in a millisecond
         r".*number of training batches .* is smaller than the logging interval.*",
         r"Checkpoint directory .* exists and is not empty.*",  # a resumed run, as asked for
+        r"The dirpath has changed.*",  # resumed into a new run folder: `best` starts afresh there
         r".*You are using a custom batch sampler.*",  # ours leaves nothing out
         r".*treespec, LeafSpec.*",  # inside Lightning 2.6 itself
     ):
         warnings.filterwarnings("ignore", message=message)
-
-

@@ -1,0 +1,91 @@
+"""Hydra's side of the configuration: its schema, its --help, and the way back to dataclasses."""
+
+import json
+from dataclasses import MISSING, Field, asdict, fields, is_dataclass
+from typing import Any, TypeVar, cast
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
+
+from ser.config import EvaluateConfig, TrainConfig
+from ser.trainer_config import SCHEMA
+
+Config = TypeVar("Config")
+
+HELP = {
+    "train": """Train a speech emotion recogniser.
+
+  python train.py                                              the default: all four corpora
+  python train.py data=ravdess backbone=wav2vec2_base          other options of a group
+  python train.py trainer.devices=1 model.lr=1e-5              other settings
+  python train.py data.paths.tess=FOLDER                       a local copy of a corpus
+  python train.py -m model.lr=1e-5,3e-5 seed=1,2               a sweep over all combinations
+  python train.py ckpt=runs/.../checkpoints/last.ckpt          resume
+  python train.py --cfg job                                    what a command would run with
+""",
+    "evaluate": """Evaluate a checkpoint on the data it was trained with.
+
+  python evaluate.py ckpt=runs/.../checkpoints/best.ckpt
+  python evaluate.py ckpt=runs/.../checkpoints/best.ckpt part=val
+""",
+}
+
+
+def describe_settings(kind: type, prefix: str = "") -> list[str]:
+    """One line a setting: its full key, its default, and what it is."""
+    lines = []
+    for entry in fields(kind):
+        key = f"{prefix}{entry.name}"
+        if is_dataclass(entry.default_factory):
+            lines += describe_settings(cast(type, entry.default_factory), f"{key}.")
+        elif "doc" in entry.metadata:
+            lines.append(f"  {key:36} {show_default(entry):22} {entry.metadata['doc']}")
+    return lines
+
+
+def show_default(entry: Field[Any]) -> str:
+    if entry.default_factory is not MISSING:
+        made = entry.default_factory()
+        return f"[{', '.join(made)}]" if isinstance(made, list) else "{...}" if made else "{}"
+    default = str(entry.default)
+    if default.startswith("${"):
+        return "(computed)"
+    return {"None": "null", "True": "true", "False": "false", "???": "(no default)"}.get(
+        default, default
+    )
+
+
+def register() -> None:
+    """Make the dataclasses known to Hydra; call before composing."""
+    store = ConfigStore.instance()
+    for name, kind in (("train", TrainConfig), ("evaluate", EvaluateConfig)):
+        store.store(name=f"{name}_schema", node=kind)
+        lines = ["Settings, their defaults and meaning:", *describe_settings(kind)]
+        if name == "train":
+            for callback, node in SCHEMA["callbacks"].items():
+                lines += describe_settings(node, f"callbacks.{callback}.")
+        settings = "\n".join(lines)
+        groups = "Groups and their options:\n$APP_CONFIG_GROUPS\n" if name == "train" else ""
+        template = f"{HELP[name]}\n{groups}{settings}\n"
+        store.store(group="hydra/help", name=name, node={"app_name": name, "template": template})
+    for family, nodes in SCHEMA.items():
+        for name, node in nodes.items():
+            store.store(group=f"schema/{family}", name=name, node=node)
+
+
+def convert(composed: Any, kind: type[Config], **fixed: str) -> Config:
+    """The dataclass that a composed Hydra configuration stands for, with its rules checked."""
+    merged = OmegaConf.merge(composed, fixed)
+    return cast(Config, OmegaConf.to_object(merged))
+
+
+def to_plain(config: Any) -> dict[str, Any]:
+    """Nested dicts, lists, strings and numbers only: what a checkpoint may hold."""
+    return json.loads(json.dumps(asdict(config)))
+
+
+def from_plain(plain: dict[str, Any], changes: dict[str, Any] | None = None) -> TrainConfig:
+    """The inverse of `to_plain`, with `changes` (nested in the same way) on top."""
+    return convert(
+        OmegaConf.merge(OmegaConf.structured(TrainConfig), plain), TrainConfig, **(changes or {})
+    )

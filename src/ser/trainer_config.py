@@ -1,0 +1,135 @@
+"""The settings of Lightning's own classes, typed: trainer, callbacks, loggers.
+
+`_target_` names the class that Hydra builds from the rest.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from ser.setting import require, setting
+
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps", "tpu")
+PRECISIONS = ("auto", "32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true")
+
+
+@dataclass
+class TrainerConfig:
+    """The arguments of `lightning.Trainer`; a test holds the names against its signature."""
+
+    _target_: str = "lightning.Trainer"
+    accelerator: str = setting("auto", "|".join(ACCELERATORS))
+    devices: Any = setting("auto", "how many devices, a list of them, or auto")
+    strategy: str = setting("auto", "auto, ddp, fsdp, ...")
+    num_nodes: int = setting(1, "machines")
+    precision: str = setting(
+        "auto", "auto: bf16-mixed where the device has it; " + "|".join(PRECISIONS[1:])
+    )
+    max_epochs: int = setting(20, "-1 for no limit")
+    min_epochs: int | None = setting(None, "train at least so many")
+    max_steps: int = setting(-1, "optimiser steps; -1 for no limit")
+    max_time: str | None = setting(None, "DD:HH:MM:SS, then stop")
+    accumulate_grad_batches: int = setting(1, "batches added up before a step")
+    gradient_clip_val: float | None = setting(1.0, "largest gradient norm")
+    val_check_interval: Any = setting(None, "validate every so many batches, or share of an epoch")
+    check_val_every_n_epoch: int = setting(1, "validate every so many epochs")
+    limit_train_batches: Any = setting(None, "use only so many batches, or that share")
+    limit_val_batches: Any = setting(None, "use only so many batches, or that share")
+    overfit_batches: Any = setting(0, "train and validate on the same few batches")
+    fast_dev_run: Any = setting(False, "one batch of everything, nothing saved")
+    num_sanity_val_steps: int = setting(0, "validation batches before training")
+    log_every_n_steps: int = setting(10, "training scalars to TensorBoard")
+    enable_model_summary: bool = setting(False, "print the layers")
+    deterministic: Any = setting(None, "true, warn: only reproducible kernels")
+    benchmark: bool | None = setting(None, "let cuDNN search for kernels")
+    detect_anomaly: bool = setting(False, "slow: where a NaN comes from")
+    profiler: str | None = setting(None, "simple, advanced, pytorch")
+    use_distributed_sampler: bool = setting(False, "our sampler shares the work out itself")
+    callbacks: Any = "${oc.dict.values:callbacks}"
+    logger: Any = "${oc.dict.values:logger}"
+
+    def __post_init__(self) -> None:
+        for key, known in (("accelerator", ACCELERATORS), ("precision", PRECISIONS)):
+            value = getattr(self, key)
+            require(value in known, f"trainer.{key}", value, f"is none of {', '.join(known)}")
+        require(
+            valid_devices(self.devices),
+            "trainer.devices",
+            self.devices,
+            "is no count, list or auto",
+        )
+        require(self.max_epochs >= -1, "trainer.max_epochs", self.max_epochs, "-1 or more")
+        require(self.max_steps >= -1, "trainer.max_steps", self.max_steps, "-1 or more")
+        batches = self.accumulate_grad_batches
+        require(batches >= 1, "trainer.accumulate_grad_batches", batches, "at least 1")
+        clip = self.gradient_clip_val
+        require(clip is None or clip > 0, "trainer.gradient_clip_val", clip, "above 0, or null")
+
+
+def valid_devices(devices: object) -> bool:
+    if isinstance(devices, int) and not isinstance(devices, bool):
+        return devices == -1 or devices >= 1
+    if isinstance(devices, list):
+        return bool(devices) and all(isinstance(index, int) and index >= 0 for index in devices)
+    return isinstance(devices, str) and (devices == "auto" or devices.replace(",", "").isdigit())
+
+
+@dataclass
+class CheckpointConfig:
+    _target_: str = "lightning.pytorch.callbacks.ModelCheckpoint"
+    dirpath: str = setting("${output_dir}/checkpoints", "folder of best.ckpt and last.ckpt")
+    filename: str = "best"
+    monitor: str = setting("val/uar", "what the best checkpoint is best at")
+    mode: str = "max"
+    save_last: bool = True
+    save_top_k: int = 1
+    enable_version_counter: bool = False
+
+
+@dataclass
+class EarlyStoppingConfig:
+    _target_: str = "lightning.pytorch.callbacks.EarlyStopping"
+    monitor: str = "val/uar"
+    mode: str = "max"
+    patience: int = setting(5, "validations without a better one, then stop")
+    min_delta: float = setting(0.0, "what counts as better")
+
+
+@dataclass
+class LearningRateConfig:
+    _target_: str = "lightning.pytorch.callbacks.LearningRateMonitor"
+    logging_interval: str = "step"
+
+
+@dataclass
+class ProgressBarConfig:
+    _target_: str = "lightning.pytorch.callbacks.RichProgressBar"
+    refresh_rate: int = 1
+    leave: bool = False
+
+
+@dataclass
+class TensorBoardConfig:
+    _target_: str = "lightning.pytorch.loggers.TensorBoardLogger"
+    save_dir: str = "${output_dir}"
+    name: str = "tensorboard"
+    version: str = ""
+    default_hp_metric: bool = False
+
+
+@dataclass
+class CsvConfig:
+    _target_: str = "lightning.pytorch.loggers.CSVLogger"
+    save_dir: str = "${output_dir}"
+    name: str = "csv"
+    version: str = ""
+
+
+SCHEMA = {
+    "callbacks": {
+        "checkpoint": CheckpointConfig,
+        "early_stopping": EarlyStoppingConfig,
+        "learning_rate": LearningRateConfig,
+        "progress_bar": ProgressBarConfig,
+    },
+    "logger": {"tensorboard": TensorBoardConfig, "csv": CsvConfig},
+}
