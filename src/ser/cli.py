@@ -39,26 +39,31 @@ def stop(error: Exception, message: str) -> None:
 
 def sentence(error: Exception) -> str:
     """One sentence for an error of Hydra or OmegaConf, which names the full key."""
+    from hydra.errors import MissingConfigException, OverrideParseException
     from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
+    if isinstance(error, OverrideParseException):
+        return f"{error.override} is not key=value; quote a value that holds = or ,"
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        name, _, option = str(error.missing_cfg_file).rpartition("/")
+        return f"{name}={option}: there is only {', '.join(error.options)}."
     cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
-    first = str(error).split("\nSee https")[0].split("\nConfig search path")[0]
     if not isinstance(cause, OmegaConfBaseException):
-        return first
+        return str(error)
     key = cause.full_key or ""
     if isinstance(cause, MissingMandatoryValue):
         return f"{key} must be given: {key}=... (--help says what it is)."
     if isinstance(cause, ConfigKeyError | AttributeError):
-        return f"{key} is no setting{near_key(cause, key)} (--help lists them all)."
+        return f"{key} is no setting{nearest_key(cause, key)} (--help lists them all)."
     return f"{key}: {str(cause).splitlines()[0]}."
 
 
-def near_key(error: Exception, full_key: str) -> str:
+def nearest_key(error: Exception, full_key: str) -> str:
+    """A hint at the setting that an unknown key may have meant, or nothing."""
     from omegaconf import DictConfig
 
     from ser.setting import suggest
 
     parent = getattr(error, "parent_node", None)
     known = [str(key) for key in parent] if isinstance(parent, DictConfig) else []
-    hint = suggest(full_key.rpartition(".")[2], known)
-    return hint.rstrip("?") + "?" if hint else ""
+    return suggest(full_key.rpartition(".")[2], known)

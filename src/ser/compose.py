@@ -8,6 +8,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
 from ser.config import EvaluateConfig, TrainConfig
+from ser.setting import suggest
 from ser.trainer_config import SCHEMA
 
 Config = TypeVar("Config")
@@ -74,9 +75,25 @@ def register() -> None:
 
 
 def convert(composed: Any, kind: type[Config], **fixed: str) -> Config:
-    """The dataclass that a composed Hydra configuration stands for, with its rules checked."""
-    merged = OmegaConf.merge(composed, fixed)
-    return cast(Config, OmegaConf.to_object(merged))
+    """The dataclass that a composed configuration stands for, its rules checked.
+
+    `fixed` replaces values, such as the folder that Hydra has chosen for the job. Raises
+    ValueError, which quotes the key, where a rule is broken.
+    """
+    converted = OmegaConf.to_object(OmegaConf.merge(composed, fixed))
+    refuse_unknown(converted)
+    return cast(Config, converted)
+
+
+def refuse_unknown(config: Any, prefix: str = "") -> None:
+    """Raise ValueError for a key that `+key=value` put beside those of the schema."""
+    known = {entry.name for entry in fields(config)} if is_dataclass(config) else set(config)
+    for key, value in (vars(config) if is_dataclass(config) else config).items():
+        if key not in known:
+            hint = suggest(key, sorted(known))
+            raise ValueError(f"{prefix}{key} is no setting{hint} (--help lists them all).")
+        if is_dataclass(value) or isinstance(value, dict):
+            refuse_unknown(value, f"{prefix}{key}.")
 
 
 def to_plain(config: Any) -> dict[str, Any]:

@@ -1,0 +1,56 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := runs/quickstart_$(shell date +%Y-%m-%d_%H-%M-%S)
+
+.PHONY: quickstart install check format test test-all lock clean
+
+quickstart: $(VENV)/run.done ## train and evaluate on synthetic corpora, offline, in about two minutes
+	$(BIN)/python train.py experiment=quickstart output_dir=$(RUN)
+	$(BIN)/python evaluate.py ckpt=$(RUN)/checkpoints/best.ckpt
+	@echo
+	@echo "The run lies in $(RUN). What to type next, after 'source $(BIN)/activate':"
+	@echo "  tensorboard --logdir runs              its curves and confusion matrices"
+	@echo "  python train.py --help                 everything that can be set"
+	@echo "  python train.py                        the real thing: four corpora, wav2vec2-large-xlsr-53, a GPU"
+
+install: $(VENV)/dev.done ## everything for working on the project
+
+check: $(VENV)/dev.done ## format, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+format: $(VENV)/dev.done
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+test: $(VENV)/dev.done ## the fast tests
+	$(BIN)/pytest
+
+test-all: $(VENV)/dev.done ## the slow ones too
+	$(BIN)/pytest -m ""
+
+$(VENV)/run.done: requirements/run.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/run.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/dev.done: $(VENV)/run.done requirements/dev.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/dev.lock
+	@touch $@
+
+lock: ## write requirements/*.lock anew from pyproject.toml
+	rm -rf $(VENV)-lock
+	$(PYTHON) -m venv $(VENV)-lock
+	$(VENV)-lock/bin/pip install --quiet --upgrade "setuptools>=77" "torch==2.13.0" "soxr<1"
+	$(VENV)-lock/bin/pip install --quiet .
+	$(VENV)-lock/bin/pip freeze --exclude ser --exclude pip --all | sed 's/+cpu$$//' > requirements/run.lock
+	$(VENV)-lock/bin/pip install --quiet ".[dev]"
+	$(VENV)-lock/bin/pip freeze --exclude ser --exclude pip --all | sed 's/+cpu$$//' \
+		| grep -vxFf requirements/run.lock > requirements/dev.lock
+	rm -rf $(VENV)-lock
+
+clean:
+	rm -rf $(VENV) data/synthetic .pytest_cache .ruff_cache .hypothesis
