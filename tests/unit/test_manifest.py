@@ -1,0 +1,148 @@
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from ser import manifest
+from ser.audio import AudioCache
+from ser.manifest import Manifest
+
+
+@pytest.fixture
+def build(tmp_path):
+    def build(**folders):
+        return manifest.build(folders, AudioCache(tmp_path / "cache"))
+
+    return build
+
+
+def reasons(built: Manifest) -> dict[str, str]:
+    return dict(zip(built.dropped["path"].map(lambda p: p.rpartition("/")[2]), built.dropped["reason"], strict=True))  # fmt: skip
+
+
+def test_every_file_is_either_kept_or_dropped_with_a_reason(corpora, cache_dir):
+    names = ("ravdess", "cremad", "tess", "savee")
+    built = manifest.build({name: corpora / name for name in names}, AudioCache(cache_dir))
+    files = [path for name in names for path in (corpora / name).rglob("*") if path.is_file()]
+    accounted = [*built.utterances["path"], *built.dropped["path"]]
+    assert sorted(accounted) == sorted(map(str, files))
+    assert built.dropped["reason"].value_counts().to_dict() == {
+        "mirror": 32,
+        "label_conflict": 2,
+        "duplicate": 1,
+        "off_grammar": 1,
+        "silent": 1,
+    }
+
+
+def test_a_nested_mirror_is_dropped_and_the_outer_copy_kept(tmp_path, write_tone, build):
+    write_tone(tmp_path / "r/Actor_01/03-01-01-01-01-01-01.wav")
+    shutil.copytree(tmp_path / "r/Actor_01", tmp_path / "r/audio_speech_actors_01-24/Actor_01")
+    built = build(ravdess=tmp_path / "r")
+    assert built.utterances["path"].tolist() == [
+        str(tmp_path / "r/Actor_01/03-01-01-01-01-01-01.wav")
+    ]
+    assert built.dropped["reason"].tolist() == ["mirror"]
+
+
+def test_of_two_identical_recordings_with_one_label_one_is_kept(tmp_path, write_tone, build):
+    for name in ("03-01-03-01-02-01-07", "03-01-03-01-02-02-07"):
+        write_tone(tmp_path / f"r/{name}.wav")
+    built = build(ravdess=tmp_path / "r")
+    assert built.utterances["id"].tolist() == ["ravdess/03-01-03-01-02-01-07"]
+    assert reasons(built) == {"03-01-03-01-02-02-07.wav": "duplicate"}
+
+
+@pytest.mark.parametrize("emotions", [("HAP", "NEU"), ("HAP", "NEU", "SAD"), ("HAP", "HAP2", "SAD")])
+def test_a_recording_under_several_labels_is_dropped_whole(tmp_path, write_tone, build, emotions):
+    write_tone(tmp_path / "c/1001_IEO_ANG_XX.wav", pitch=100)
+    for emotion in emotions:
+        sentence = "TIE" if emotion == "HAP2" else "IEO"
+        write_tone(tmp_path / f"c/1006_{sentence}_{emotion[:3]}_XX.wav")
+    built = build(cremad=tmp_path / "c")
+    assert built.utterances["id"].tolist() == ["cremad/1001_IEO_ANG_XX"]
+    assert set(built.dropped["reason"]) == {"label_conflict"}
+    assert len(built.dropped) == len(emotions)
+    assert built.dropped["detail"].str.contains("1006_IEO_SAD_XX|1006_IEO_NEU_XX").all()
+
+
+def test_savee_speakers_with_equal_base_names_are_all_kept(tmp_path, write_tone, build):
+    for pitch, speaker in enumerate(("DC", "JE", "JK", "KL"), start=100):
+        write_tone(tmp_path / f"s/AudioData/{speaker}/a01.wav", pitch=pitch)
+    assert len(build(savee=tmp_path / "s").utterances) == 4
+
+
+def test_one_name_for_two_recordings_is_an_error_that_names_both(tmp_path, write_tone, build):
+    write_tone(tmp_path / "t/a/OAF_back_sad.wav", pitch=100)
+    write_tone(tmp_path / "t/b/OAF_back_sad.wav", pitch=200)
+    with pytest.raises(ValueError, match=r"a/OAF_back_sad\.wav and .*b/OAF_back_sad\.wav"):
+        build(tess=tmp_path / "t")
+
+
+def test_a_copy_in_another_container_is_a_mirror_too(tmp_path, write_tone, build):
+    write_tone(tmp_path / "t/OAF_bite_neutral.wav")
+    write_tone(tmp_path / "t/x/OA_bite_neutral.wav", format="AIFF", subtype="PCM_16")
+    assert build(tess=tmp_path / "t").dropped["reason"].tolist() == ["mirror"]
+
+
+def test_a_folder_without_its_corpus_is_an_error(tmp_path, write_tone, build):
+    write_tone(tmp_path / "t/OAF_back_sad.wav")
+    with pytest.raises(ValueError, match=r"no file named as in RAVDESS.*data\.paths\.ravdess"):
+        build(ravdess=tmp_path / "t")
+
+
+def test_only_unusable_files_are_dropped_with_the_fault_as_reason(tmp_path, write_tone, build):
+    write_tone(tmp_path / "t/OAF_back_sad.wav")
+    soundfile.write(tmp_path / "t/OAF_bar_sad.wav", np.zeros(16_000), 16_000)
+    (tmp_path / "t/notes.txt").write_text("notes")
+    built = build(tess=tmp_path / "t")
+    assert reasons(built) == {"OAF_bar_sad.wav": "silent", "notes.txt": "off_grammar"}
+
+
+def test_a_folder_that_links_to_itself_ends(tmp_path, write_tone, build):
+    write_tone(tmp_path / "t/OAF_back_sad.wav")
+    (tmp_path / "t/again").symlink_to(tmp_path / "t")
+    assert len(build(tess=tmp_path / "t").utterances) == 1
+
+
+def test_names_beyond_ascii_are_read_and_written(tmp_path, write_tone, build):
+    write_tone(tmp_path / "Gefühle ☂/OAF_back_sad.wav")
+    built = build(tess=tmp_path / "Gefühle ☂")
+    built.write(tmp_path)
+    pd.testing.assert_frame_equal(manifest.read(tmp_path / "manifest.csv"), built.utterances)
+
+
+def test_a_manifest_survives_the_disk(tmp_path, corpora, cache_dir):
+    built = manifest.build({"tess": corpora / "tess"}, AudioCache(cache_dir))
+    built.write(tmp_path)
+    again = manifest.read(tmp_path / "manifest.csv")
+    pd.testing.assert_frame_equal(again, built.utterances)
+    assert Manifest(again, built.dropped).fingerprint == built.fingerprint
+
+
+def test_the_fingerprint_sees_what_matters_and_nothing_else(corpora, cache_dir):
+    built = manifest.build({"tess": corpora / "tess"}, AudioCache(cache_dir))
+    table = built.utterances
+
+    def fingerprint(changed: pd.DataFrame) -> str:
+        return Manifest(changed, built.dropped).fingerprint
+
+    assert fingerprint(table.sample(frac=1, random_state=0)) == built.fingerprint
+    assert fingerprint(table.assign(path="elsewhere")) == built.fingerprint
+    assert fingerprint(table.assign(split="test")) != built.fingerprint
+    assert fingerprint(table.iloc[1:]) != built.fingerprint
+
+
+def test_real_ravdess_loses_one_duplicate_and_real_tess_nothing(real_audio, cache_dir):
+    cache = AudioCache(cache_dir)
+    ravdess = manifest.build({"ravdess": real_audio / "ravdess"}, cache)
+    assert len(ravdess.utterances) == 359
+    assert ravdess.dropped["reason"].tolist() == ["duplicate"]
+    assert (ravdess.utterances["channels"] == 2).sum() == 5
+    tess = manifest.build({"tess": real_audio / "tess"}, cache)
+    assert len(tess.utterances) == 420
+    assert len(tess.dropped) == 0
+    assert tess.utterances["format"].str.startswith("AIFF").sum() == 2
+    assert (tess.utterances["sample_rate"] == 96_000).sum() == 1

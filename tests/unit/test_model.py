@@ -1,0 +1,165 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForPreTraining
+
+from ser.config import BackboneConfig
+from ser.data import Example, collate
+from ser.labels import LABELS
+from ser.model import (
+    MaskedGroupNorm,
+    build_feature_extractor,
+    build_network,
+    parameter_groups,
+    plain,
+    rebuild_network,
+)
+
+TINY = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+    "conv_dim": [16] * 7,
+    "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 4,
+}
+
+
+def tiny(norm: str = "layer", **options) -> BackboneConfig:
+    architecture = TINY | {"feat_extract_norm": norm, "do_stable_layer_norm": norm == "layer"}
+    return BackboneConfig(name="tiny", pretrained=False, architecture=architecture, **options)
+
+
+def clip(seconds: float, seed: int) -> Example:
+    noise = np.random.default_rng(seed).normal(0, 1, round(16_000 * seconds))
+    return Example(noise.astype(np.float32), 0, seed)
+
+
+@pytest.mark.parametrize("norm", ["layer", "group"])
+def test_a_prediction_does_not_depend_on_its_batch_neighbours(norm):
+    torch.manual_seed(0)
+    network = build_network(tiny(norm), LABELS).eval()
+
+    def predict(*clips: Example) -> torch.Tensor:
+        batch = collate(list(clips), 0)
+        with torch.no_grad():
+            return network(batch["input_values"], attention_mask=batch["attention_mask"]).logits
+
+    alone = predict(clip(0.7, 1))
+    among = predict(clip(0.7, 1), clip(3.0, 2), clip(1.3, 3))
+    torch.testing.assert_close(among[:1], alone, atol=1e-5, rtol=0)
+    assert (predict(clip(0.7, 9)) - alone).abs().max() > 1e-4  # it does depend on the clip
+
+
+def test_masked_group_norm_is_the_plain_one_where_nothing_is_padded():
+    torch.manual_seed(0)
+    plain_norm, masked = torch.nn.GroupNorm(4, 4), MaskedGroupNorm(4, 4)
+    frames = torch.randn(2, 4, 10)
+    masked.lengths = torch.tensor([10, 10])
+    torch.testing.assert_close(masked(frames), plain_norm(frames))
+    masked.lengths = torch.tensor([6, 10])
+    torch.testing.assert_close(masked(frames)[:1, :, :6], plain_norm(frames[:1, :, :6]))
+
+
+def test_a_frozen_feature_encoder_is_left_out_of_the_backward_pass():
+    network = build_network(tiny(), LABELS)
+    network.freeze_feature_encoder()
+    features = network.base_model.feature_extractor(torch.randn(1, 8000))
+    assert not features.requires_grad
+    network(torch.randn(1, 8000)).logits.sum().backward()
+    assert network.classifier.weight.grad is not None
+
+
+def test_a_new_network_is_in_training_mode_with_a_head_for_the_labels():
+    network = build_network(tiny(), LABELS)
+    assert all(module.training for module in network.modules())
+    assert network.classifier.out_features == 8
+    assert network.config.id2label == dict(enumerate(LABELS))
+    assert network.config.label2id["calm"] == 7
+
+
+def test_regularisation_is_what_the_settings_say():
+    network = build_network(tiny(mask_time_prob=0.1, layerdrop=0.2), LABELS)
+    config = network.config
+    assert (config.mask_time_prob, config.layerdrop, config.mask_time_min_masks) == (0.1, 0.2, 0)
+
+
+def test_without_specaugment_every_parameter_gets_a_gradient():
+    network = build_network(tiny(mask_time_prob=0.0), LABELS)
+    network(torch.randn(2, 8000)).logits.sum().backward()
+    assert [name for name, p in network.named_parameters() if p.grad is None] == []
+
+
+def test_decay_is_for_matrices_only():
+    network = build_network(tiny(), LABELS)
+    network.freeze_feature_encoder()
+    decayed, free = parameter_groups(network, 0.1)
+    assert (decayed["weight_decay"], free["weight_decay"]) == (0.1, 0.0)
+    assert all(parameter.ndim > 1 for parameter in decayed["params"])
+    assert all(parameter.ndim == 1 for parameter in free["params"])
+    trainable = sum(parameter.requires_grad for parameter in network.parameters())
+    assert len(decayed["params"]) + len(free["params"]) == trainable
+
+
+def test_a_network_is_rebuilt_from_plain_values():
+    network = build_network(tiny("group"), LABELS).eval()
+    again = rebuild_network(plain(network.config))
+    again.load_state_dict(network.state_dict())
+    waveform = torch.randn(1, 8000)
+    torch.testing.assert_close(again.eval()(waveform).logits, network(waveform).logits)
+
+
+@pytest.fixture
+def pretrained(tmp_path) -> Path:
+    """A folder as the hub serves it: a pretraining checkpoint without a classifier."""
+    torch.manual_seed(1)
+    settings = TINY | {"feat_extract_norm": "layer", "do_stable_layer_norm": True}
+    Wav2Vec2ForPreTraining(Wav2Vec2Config(**settings)).save_pretrained(tmp_path)
+    Wav2Vec2FeatureExtractor(return_attention_mask=True).save_pretrained(tmp_path)
+    return tmp_path
+
+
+def test_a_local_folder_gives_its_weights_and_a_fresh_head(pretrained):
+    backbone = BackboneConfig(name=str(pretrained))
+    network = build_network(backbone, LABELS)
+    source = Wav2Vec2ForPreTraining.from_pretrained(pretrained).wav2vec2.state_dict()
+    loaded = network.base_model.state_dict()
+    assert all(torch.equal(loaded[key], source[key]) for key in source)
+    assert network.classifier.out_features == 8
+    assert network.dtype == torch.float32
+    assert network.training
+    assert build_feature_extractor(backbone).sampling_rate == 16_000
+
+
+def test_half_precision_weights_are_loaded_in_full_precision(pretrained):
+    Wav2Vec2ForPreTraining.from_pretrained(pretrained).half().save_pretrained(pretrained)
+    assert build_network(BackboneConfig(name=str(pretrained)), LABELS).dtype == torch.float32
+
+
+def test_weights_that_do_not_fit_are_refused(pretrained):
+    config = Wav2Vec2Config.from_pretrained(pretrained, hidden_size=48)
+    config.save_pretrained(pretrained)
+    with pytest.raises(ValueError, match="weights are missing or have another shape"):
+        build_network(BackboneConfig(name=str(pretrained)), LABELS)
+
+
+def test_a_backbone_at_another_sample_rate_is_refused(pretrained):
+    Wav2Vec2FeatureExtractor(sampling_rate=8000).save_pretrained(pretrained)
+    with pytest.raises(ValueError, match="wants 8000 Hz"):
+        build_feature_extractor(BackboneConfig(name=str(pretrained)))
+
+
+def test_an_unreachable_backbone_is_one_sentence_with_ways_out():
+    with pytest.raises(OSError, match=r"nobody/nothing is neither.*pretrained=false"):
+        build_network(BackboneConfig(name="nobody/nothing"), LABELS)
+
+
+def test_xlsr53_of_random_weights_has_the_published_size(compose_config):
+    backbone = compose_config("model.backbone.pretrained=false", "output_dir=x").model.backbone
+    with torch.device("meta"):
+        network = build_network(backbone, LABELS)
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    assert parameters / 1e6 == pytest.approx(315.7, abs=0.5)
