@@ -16,7 +16,7 @@ def main(composed: DictConfig) -> float:
         settings = convert(composed, TrainConfig, output_dir=output_dir)
         from ser.training import train  # heavy, so only once the settings are known to be good
 
-        return train(settings).uar
+        return train(settings).score
 
 
 if __name__ == "__main__":

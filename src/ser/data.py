@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
@@ -85,7 +86,7 @@ class BucketBatchSampler(Sampler[list[int]]):
     batches, and the batches shuffled: about 2 % padding, against 56 % for random batches, after
     the bucketing of Khomenko et al. (2016). Without `shuffle` rows are sorted by length. Over
     several devices each gets the same number of batches; `rank` and `world_size` share them out,
-    and when training the last few are repeated to make the numbers even.
+    and the first few are given out again to make the numbers even.
     """
 
     def __init__(
@@ -116,9 +117,8 @@ class BucketBatchSampler(Sampler[list[int]]):
         return -(-batches // self.world_size)
 
     def __iter__(self) -> Iterator[list[int]]:
-        batches = self._all_batches()
-        missing = len(self) * self.world_size - len(batches)
-        yield from (batches + batches[:missing])[self.rank :: self.world_size]
+        endless = cycle(self._all_batches())
+        yield from islice(endless, self.rank, len(self) * self.world_size, self.world_size)
 
     def _all_batches(self) -> list[list[int]]:
         generator = np.random.default_rng((self.seed, self.epoch))

@@ -33,6 +33,7 @@ class EmotionClassifier(LightningModule):
         self.save_hyperparameters(asdict(blueprint), logger=False)
         self.network, self.config, self.labels = network, config, blueprint.labels
         self.val_metrics = build_metrics(len(blueprint.labels))
+        self.validated_step = -1
 
     def forward(self, input_values: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Logits (batch, classes) in full precision of waveforms (batch, time)."""
@@ -52,6 +53,7 @@ class EmotionClassifier(LightningModule):
         self.val_metrics.update(logits, batch["labels"])
 
     def on_validation_epoch_end(self) -> None:
+        self.validated_step = self.global_step
         values = self.val_metrics.compute()
         self.val_metrics.reset()
         for name in SCALARS:

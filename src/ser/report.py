@@ -102,13 +102,15 @@ def show_data(manifest: Manifest, *, synthetic: bool) -> None:
         )
 
 
-def show_run(output_dir: Path, checkpoint: Path | None, uar: float) -> None:
+def show_run(output_dir: Path, checkpoint: Path | None, monitor: str, score: float) -> None:
     """Print where a finished run lies, and what to do with it."""
     console = Console()
     if checkpoint is None:
         console.print(f"Done; no checkpoint was kept in {output_dir}.")
         return
-    console.print(f"Best val UAR {uar:.3f}. The run is in {shorten(output_dir)}; to evaluate it:")
+    console.print(
+        f"Best {monitor} {score:.3f}. The run is in {shorten(output_dir)}; to evaluate it:"
+    )
     console.print(f"  python evaluate.py ckpt={shorten(checkpoint)}", soft_wrap=True)
 
 

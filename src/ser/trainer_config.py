@@ -83,6 +83,8 @@ class CheckpointConfig:
     save_last: bool = True
     save_top_k: int = 1
     enable_version_counter: bool = False
+    # After a validation only: `train` sees to an epoch that max_steps or max_time cuts short.
+    save_on_train_epoch_end: bool = False
 
 
 @dataclass
@@ -92,6 +94,7 @@ class EarlyStoppingConfig:
     mode: str = "max"
     patience: int = setting(5, "validations without a better one, then stop")
     min_delta: float = setting(0.0, "what counts as better")
+    check_on_train_epoch_end: bool = False
 
 
 @dataclass

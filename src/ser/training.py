@@ -34,11 +34,15 @@ from ser.trainer_config import TrainerConfig
 
 @dataclass(frozen=True)
 class TrainResult:
-    """The folder of the run, its best checkpoint (if one was kept) and validation UAR."""
+    """The folder of a run, its best checkpoint if one was kept, and what that scored in it.
+
+    `monitor` is the name of the score, val/uar unless `callbacks.checkpoint.monitor` says other.
+    """
 
     output_dir: Path
     checkpoint: Path | None
-    uar: float
+    monitor: str
+    score: float
 
 
 def train(config: TrainConfig) -> TrainResult:
@@ -57,6 +61,7 @@ def train(config: TrainConfig) -> TrainResult:
         check_resumable(Path(config.ckpt), module)
     trainer = build_trainer(config.trainer)
     trainer.fit(module, data, ckpt_path=config.ckpt)
+    finish_epoch(trainer, module, data)
     return conclude(trainer, config)
 
 
@@ -134,25 +139,48 @@ def check_resumable(ckpt: Path, module: EmotionClassifier) -> None:
             raise ValueError(f"ckpt={ckpt} was trained with another {name}: {mend} to resume")
 
 
+def finish_epoch(trainer: Trainer, module: EmotionClassifier, data: EmotionDataModule) -> None:
+    """Validate and save what was trained since the last validation.
+
+    Lightning 2.6 ends a run by max_steps or max_time without either, and the work would be lost.
+    """
+    callback: Any = trainer.checkpoint_callback
+    if callback is None or module.validated_step == trainer.global_step or trainer.fast_dev_run:
+        return
+    trainer.validate(module, data, verbose=False)
+    best, score = callback.best_model_score, trainer.callback_metrics.get(callback.monitor)
+    better = torch.gt if callback.mode == "max" else torch.lt
+    if score is not None and (best is None or better(score, best)):
+        callback.best_model_score = score
+        callback.best_model_path = str(Path(callback.dirpath) / f"{callback.filename}.ckpt")
+        trainer.save_checkpoint(callback.best_model_path)
+    trainer.save_checkpoint(Path(callback.dirpath) / "last.ckpt")
+
+
 def conclude(trainer: Trainer, config: TrainConfig) -> TrainResult:
     """Log the hyperparameters beside the final metric, and say where the run lies."""
     callback: Any = trainer.checkpoint_callback
-    best = Path(callback.best_model_path) if callback and callback.best_model_path else None
-    uar = float(callback.best_model_score) if best else float("nan")
+    best = getattr(callback, "best_model_path", "")
+    score = getattr(callback, "best_model_score", None)
+    result = TrainResult(
+        output_dir=Path(config.output_dir),
+        checkpoint=Path(best) if best else None,
+        monitor=getattr(callback, "monitor", None) or "",
+        score=float("nan") if score is None else float(score),
+    )
     if isinstance(trainer.logger, TensorBoardLogger) and trainer.is_global_zero:
-        log_run(trainer.logger, config, uar)
-    result = TrainResult(Path(config.output_dir), best, uar)
+        log_run(trainer.logger, config, result)
     if trainer.is_global_zero:
-        report.show_run(result.output_dir, result.checkpoint, result.uar)
+        report.show_run(result.output_dir, result.checkpoint, result.monitor, result.score)
     return result
 
 
-def log_run(logger: TensorBoardLogger, config: TrainConfig, uar: float) -> None:
+def log_run(logger: TensorBoardLogger, config: TrainConfig, result: TrainResult) -> None:
     settings = to_plain(config)
     text = yaml.safe_dump(settings, sort_keys=False)
     logger.experiment.add_text("config", f"```yaml\n{text}```")
     chosen = {name: settings[name] for name in ("seed", "data", "split", "model")}
-    logger.log_hyperparams(chosen, {"hp/val_uar": uar})
+    logger.log_hyperparams(chosen, {f"best/{result.monitor}": result.score})
     logger.save()
 
 

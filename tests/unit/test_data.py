@@ -23,7 +23,9 @@ def batches(**options) -> list[list[int]]:
 def test_every_utterance_is_in_one_batch_of_an_epoch(shuffle):
     rows = [row for batch in batches(shuffle=shuffle) for row in batch]
     assert sorted(rows) == list(range(1000))
-    assert len(BucketBatchSampler(SECONDS, 16, shuffle=shuffle)) == len(batches(shuffle=shuffle)) == 63
+    assert (
+        len(BucketBatchSampler(SECONDS, 16, shuffle=shuffle)) == len(batches(shuffle=shuffle)) == 63
+    )
 
 
 def test_bucketing_wastes_little_and_random_batches_much():

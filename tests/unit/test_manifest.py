@@ -55,7 +55,9 @@ def test_of_two_identical_recordings_with_one_label_one_is_kept(tmp_path, write_
     assert reasons(built) == {"03-01-03-01-02-02-07.wav": "duplicate"}
 
 
-@pytest.mark.parametrize("emotions", [("HAP", "NEU"), ("HAP", "NEU", "SAD"), ("HAP", "HAP2", "SAD")])
+@pytest.mark.parametrize(
+    "emotions", [("HAP", "NEU"), ("HAP", "NEU", "SAD"), ("HAP", "HAP2", "SAD")]
+)
 def test_a_recording_under_several_labels_is_dropped_whole(tmp_path, write_tone, build, emotions):
     write_tone(tmp_path / "c/1001_IEO_ANG_XX.wav", pitch=100)
     for emotion in emotions:

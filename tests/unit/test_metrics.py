@@ -41,7 +41,9 @@ def test_uar_is_balanced_accuracy_of_scikit_learn():
 def test_training_and_report_agree_and_both_with_scikit_learn(seed, occurring):
     generator = np.random.default_rng(seed)
     labels = np.append(np.arange(occurring), generator.integers(0, occurring, 92))
-    predictions = np.where(generator.random(len(labels)) < 0.6, labels, generator.integers(0, 8, len(labels)))
+    predictions = np.where(
+        generator.random(len(labels)) < 0.6, labels, generator.integers(0, 8, len(labels))
+    )
     report = score(labels, predictions, [str(index) for index in range(8)])
     epoch = in_training(labels, predictions, 8)
     assert epoch["accuracy"].item() == pytest.approx(report.accuracy)
@@ -53,7 +55,9 @@ def test_training_and_report_agree_and_both_with_scikit_learn(seed, occurring):
         assert epoch["recall"][index].item() == pytest.approx(row.recall)
         assert epoch["f1"][index].item() == pytest.approx(row.f1)
     among = list(range(occurring))
-    assert report.macro_f1 == pytest.approx(f1_score(labels, predictions, average="macro", labels=among))
+    assert report.macro_f1 == pytest.approx(
+        f1_score(labels, predictions, average="macro", labels=among)
+    )
 
 
 def test_metrics_are_of_the_epoch_and_not_the_mean_of_the_batches():

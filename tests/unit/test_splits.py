@@ -50,7 +50,9 @@ def test_two_speakers_are_for_training_and_four_are_shared_out_two_one_one():
 
 
 def test_a_speaker_split_of_two_speakers_alone_is_refused():
-    with pytest.raises(ValueError, match=r"puts no happy, neutral, sad into val: tess \(2 speakers"):
+    with pytest.raises(
+        ValueError, match=r"puts no happy, neutral, sad into val: tess \(2 speakers"
+    ):
         split(table({"tess": 2}), "speaker")
 
 
@@ -83,7 +85,9 @@ def test_the_seed_decides_and_nothing_else():
     frame = table({"ravdess": 24})
     for kind in ("stratified", "speaker"):
         first = split(frame, kind, seed=1)
-        pd.testing.assert_frame_equal(first, split(frame.sample(frac=1, random_state=3), kind, seed=1))
+        pd.testing.assert_frame_equal(
+            first, split(frame.sample(frac=1, random_state=3), kind, seed=1)
+        )
         assert not first["split"].equals(split(frame, kind, seed=2)["split"])
 
 

@@ -1,0 +1,126 @@
+import importlib
+import inspect
+import json
+from itertools import chain
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ser.compose import from_plain, to_plain
+from ser.config import Schedule, SplitKind, TrainConfig
+
+CONF = Path(__file__).parents[2] / "conf"
+GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "experiment")
+OPTIONS = [
+    f"{group}={path.stem}" for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))
+]
+EXPERIMENTS = [f"experiment={path.stem}" for path in sorted((CONF / "experiment").glob("*.yaml"))]
+
+
+@pytest.mark.parametrize("choice", OPTIONS + EXPERIMENTS)
+def test_every_file_composes(compose_config, choice):
+    assert isinstance(compose_config(choice, "output_dir=x"), TrainConfig)
+
+
+def test_the_default_is_the_mission(compose_config):
+    config = compose_config("output_dir=x")
+    assert config.data.corpora == ["ravdess", "cremad", "tess", "savee"]
+    assert config.data.synthetic is None
+    assert set(config.data.paths.values()) == {None}
+    assert (config.split.kind, config.split.val, config.split.test) == (
+        SplitKind.stratified,
+        0.2,
+        0.1,
+    )
+    assert config.model.backbone.name == "facebook/wav2vec2-large-xlsr-53"
+    assert config.model.backbone.pretrained
+    assert config.model.freeze_feature_encoder
+    assert config.model.schedule == Schedule.linear
+    assert config.model.warmup_ratio == 0.1
+    assert (config.trainer.accelerator, config.trainer.precision) == ("auto", "auto")
+
+
+def test_groups_and_settings_can_be_chosen_together(compose_config):
+    config = compose_config(
+        "data=ravdess",
+        "backbone=wav2vec2_base",
+        "trainer.devices=1",
+        "model.lr=1e-5",
+        "output_dir=x",
+    )
+    assert config.data.corpora == ["ravdess"]
+    assert config.model.backbone.name == "facebook/wav2vec2-base"
+    assert (config.trainer.devices, config.model.lr) == (1, 1e-5)
+
+
+def targets(config: TrainConfig) -> list:
+    return [config.trainer, *config.callbacks.values(), *config.logger.values()]
+
+
+@pytest.mark.parametrize("choice", ["callbacks=default", "callbacks=quiet", "logger=csv"])
+def test_every_target_binds(compose_config, choice):
+    for target in targets(compose_config(choice, "output_dir=x")):
+        module, _, name = target._target_.rpartition(".")
+        arguments = {key: value for key, value in vars(target).items() if key != "_target_"}
+        inspect.signature(getattr(importlib.import_module(module), name)).bind(**arguments)
+
+
+def test_a_configuration_survives_as_plain_values(compose_config):
+    config = compose_config("experiment=quickstart", "output_dir=x")
+    stored = to_plain(config)
+    assert json.loads(json.dumps(stored)) == stored
+    again = from_plain(stored)
+    assert to_plain(again) == stored
+    assert again.model == config.model
+    assert from_plain(stored, {"data": {"batch_size": 3}}).data.batch_size == 3
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.lr=0", r"model\.lr=0\.0"),
+        ("model.weight_decay=-1", r"model\.weight_decay=-1"),
+        ("model.warmup_ratio=1", r"model\.warmup_ratio=1"),
+        ("model.label_smoothing=2", r"model\.label_smoothing=2"),
+        ("model.backbone.name=''", r"model\.backbone\.name=''"),
+        ("model.backbone.layerdrop=1", r"model\.backbone\.layerdrop=1"),
+        ("split.val=0", r"split\.val=0"),
+        ("split.test=0.9", r"split\.val\+split\.test=1\.1"),
+        ("split.seed=-1", r"split\.seed=-1"),
+        ("seed=-1", r"seed=-1"),
+        ("ckpt=nothing.ckpt", r"ckpt=nothing\.ckpt: no such file"),
+        ("data.corpora=[]", r"data\.corpora=\[\]"),
+        ("data.corpora=[tess,tess]", r"data\.corpora=.*twice"),
+        ("data.corpora=[rafdess]", r"data\.corpora: 'rafdess'.*did you mean 'ravdess'"),
+        ("data.paths.tess=/nowhere", r"data\.paths\.tess=/nowhere: no such folder"),
+        ("+data.paths.emodb=/nowhere", r"data\.corpora: 'emodb' is none of"),
+        ("data.max_seconds=0.1", r"data\.max_seconds=0\.1"),
+        ("data.batch_size=0", r"data\.batch_size=0"),
+        ("data.num_workers=-1", r"data\.num_workers=-1"),
+        ("trainer.accelerator=gpuu", r"trainer\.accelerator=gpuu"),
+        ("trainer.precision=bf17", r"trainer\.precision=bf17"),
+        ("trainer.devices=0", r"trainer\.devices=0"),
+        ("trainer.devices=two", r"trainer\.devices=two"),
+        ("trainer.max_epochs=-1", r"trainer\.max_epochs=-1: model\.schedule=linear needs an end"),
+        ("trainer.accumulate_grad_batches=0", r"trainer\.accumulate_grad_batches=0"),
+        ("trainer.gradient_clip_val=0", r"trainer\.gradient_clip_val=0"),
+        ("+model.foo=1", r"model\.foo is no setting"),
+        ("+callbacks.early_stopping.patienc=1", r"patienc is no setting; did you mean 'patience'"),
+    ],
+)
+def test_a_bad_value_is_named_with_its_full_key(compose_config, override, message):
+    with pytest.raises(ValueError, match=message):
+        compose_config(override, "output_dir=x")
+
+
+def test_a_folder_that_is_not_used_need_not_exist(compose_config):
+    config = compose_config("data=ravdess", "data.paths.tess=/nowhere", "output_dir=x")
+    assert config.data.corpora == ["ravdess"]
+
+
+def test_yaml_files_are_short_and_state_only_differences():
+    for path in CONF.rglob("*.yaml"):
+        assert len(path.read_text().splitlines()) < 25, path
+    default = yaml.safe_load((CONF / "trainer" / "auto.yaml").read_text())
+    assert set(chain(default)) == {"accelerator"}
