@@ -1,6 +1,7 @@
 """What every command shares: a mistake that the user can mend is one line and exit code 2."""
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,13 +18,14 @@ def one_line_errors() -> Iterator[None]:
     """
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
 
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:
         stop(error, sentence(error))
-    except (ValueError, OSError) as error:
+    except (YAMLError, ValueError, OSError) as error:
         stop(error, str(error))
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
@@ -33,7 +35,7 @@ def one_line_errors() -> Iterator[None]:
 def stop(error: Exception, message: str) -> None:
     if DEBUG:
         raise error
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)
     sys.exit(2)
 
 
@@ -47,14 +49,18 @@ def sentence(error: Exception) -> str:
     if isinstance(error, MissingConfigException) and error.options is not None:
         name, _, option = str(error.missing_cfg_file).rpartition("/")
         return f"{name}={option}: there is only {', '.join(error.options)}."
-    cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
-    if not isinstance(cause, OmegaConfBaseException):
+    cause = error
+    while cause is not None and not isinstance(cause, OmegaConfBaseException):
+        cause = cause.__cause__ or cause.__context__
+    if cause is None:
         return str(error)
-    key = cause.full_key or ""
+    file = re.match(r"In '([^']+)'", str(error))
+    key = f"{file[1]}.yaml: {cause.full_key}" if file else str(cause.full_key)
     if isinstance(cause, MissingMandatoryValue):
         return f"{key} must be given: {key}=... (--help says what it is)."
     if isinstance(cause, ConfigKeyError | AttributeError):
-        return f"{key} is no setting{nearest_key(cause, key)} (--help lists them all)."
+        hint = nearest_key(cause, str(cause.full_key))
+        return f"{key} is no setting{hint} (--help lists them all)."
     return f"{key}: {str(cause).splitlines()[0]}."
 
 

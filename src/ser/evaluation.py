@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 from lightning import Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from transformers import Wav2Vec2FeatureExtractor
 
 from ser import metrics, report
@@ -94,13 +95,16 @@ def predict(
     """The logits (utterances, classes) of one part, in the order of `manifest.part`."""
     extractor = Wav2Vec2FeatureExtractor(**module.hparams["feature_extractor"])
     data = EmotionDataModule(manifest, settings.data, extractor)
-    trainer = Trainer(
-        accelerator=config.accelerator,
-        devices=1,  # several would see some utterances twice
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-    )
+    try:
+        trainer = Trainer(
+            accelerator=config.accelerator,
+            devices=1,  # several would see some utterances twice
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+        )
+    except MisconfigurationException as error:
+        raise ValueError(f"accelerator={config.accelerator}: {error}") from error
     batches: Any = trainer.predict(module, data.loader(config.part))
     rows = torch.cat([rows for rows, _ in batches])
     logits = torch.cat([logits for _, logits in batches])

@@ -9,8 +9,10 @@ from typing import Any, cast
 
 import torch
 import yaml
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning import Trainer, seed_everything
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -61,7 +63,8 @@ def train(config: TrainConfig) -> TrainResult:
         check_resumable(Path(config.ckpt), module)
     trainer = build_trainer(config.trainer)
     trainer.fit(module, data, ckpt_path=config.ckpt)
-    finish_epoch(trainer, module, data)
+    if not config.trainer.fast_dev_run:
+        finish_epoch(trainer, module, data)
     return conclude(trainer, config)
 
 
@@ -86,7 +89,13 @@ def build(config: TrainConfig, manifest: Manifest) -> tuple[EmotionClassifier, E
 
 
 def build_trainer(config: TrainerConfig) -> Trainer:
-    return instantiate(replace(config, precision=resolve_precision(config)))
+    """Lightning's trainer; raises ValueError where it cannot have what the settings ask for."""
+    try:
+        return instantiate(replace(config, precision=resolve_precision(config)))
+    except InstantiationException as error:
+        if isinstance(error.__cause__, MisconfigurationException):
+            raise ValueError(f"trainer: {error.__cause__}") from error
+        raise
 
 
 def resolve_precision(config: TrainerConfig) -> str:
@@ -145,7 +154,7 @@ def finish_epoch(trainer: Trainer, module: EmotionClassifier, data: EmotionDataM
     Lightning 2.6 ends a run by max_steps or max_time without either, and the work would be lost.
     """
     callback: Any = trainer.checkpoint_callback
-    if callback is None or module.validated_step == trainer.global_step or trainer.fast_dev_run:
+    if callback is None or module.validated_step == trainer.global_step:
         return
     trainer.validate(module, data, verbose=False)
     best, score = callback.best_model_score, trainer.callback_metrics.get(callback.monitor)

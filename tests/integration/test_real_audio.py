@@ -25,7 +25,9 @@ def real_config(compose_config, real_audio, cache_dir, tmp_path):
 
 def test_a_tiny_network_learns_from_real_speech_and_is_evaluated(real_config):
     recipe = ["backbone=tiny", "trainer=cpu", "model.lr=1e-3", "model.freeze_feature_encoder=false"]
-    run = train(real_config(*recipe, "trainer.max_epochs=10", "data.batch_size=8"))
+    run = train(
+        real_config(*recipe, "trainer.max_epochs=6", "data.batch_size=8", "data.max_seconds=3")
+    )
     scores = evaluate(EvaluateConfig(ckpt=str(run.checkpoint)))
     assert scores.utterances == 78
     assert scores.uar > 0.2  # guessing gives 0.125

@@ -266,4 +266,4 @@ def test_another_score_can_choose_the_best_checkpoint(quick_config, tmp_path):
 def test_a_dry_run_leaves_no_checkpoint(quick_config, tmp_path):
     result = train(quick_config(tmp_path, "trainer.fast_dev_run=true"))
     assert result.checkpoint is None
-    assert not (tmp_path / "checkpoints").exists()
+    assert list(tmp_path.rglob("*.ckpt")) == []

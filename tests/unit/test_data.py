@@ -34,7 +34,12 @@ def test_bucketing_wastes_little_and_random_batches_much():
         return padded / SECONDS.sum() - 1
 
     rows = np.random.default_rng(1).permutation(1000)
-    assert waste(batches()) < 0.05 < 0.3 < waste(np.split(rows, range(16, 1000, 16)))
+    assert (
+        waste(batches())
+        < 0.05
+        < 0.3
+        < waste([part.tolist() for part in np.split(rows, range(16, 1000, 16))])
+    )
 
 
 def test_the_order_depends_on_seed_and_epoch_alone():

@@ -1,4 +1,5 @@
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,8 @@ def build(tmp_path):
 
 
 def reasons(built: Manifest) -> dict[str, str]:
-    return dict(zip(built.dropped["path"].map(lambda p: p.rpartition("/")[2]), built.dropped["reason"], strict=True))  # fmt: skip
+    names = [Path(path).name for path in built.dropped["path"]]
+    return dict(zip(names, built.dropped["reason"], strict=True))
 
 
 def test_every_file_is_either_kept_or_dropped_with_a_reason(corpora, cache_dir):

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,6 +29,10 @@ TINY = {
 }
 
 
+def build(backbone: BackboneConfig) -> Any:
+    return build_network(backbone, LABELS)
+
+
 def tiny(norm: str = "layer", **options) -> BackboneConfig:
     architecture = TINY | {"feat_extract_norm": norm, "do_stable_layer_norm": norm == "layer"}
     return BackboneConfig(name="tiny", pretrained=False, architecture=architecture, **options)
@@ -41,7 +46,7 @@ def clip(seconds: float, seed: int) -> Example:
 @pytest.mark.parametrize("norm", ["layer", "group"])
 def test_a_prediction_does_not_depend_on_its_batch_neighbours(norm):
     torch.manual_seed(0)
-    network = build_network(tiny(norm), LABELS).eval()
+    network = build(tiny(norm)).eval()
 
     def predict(*clips: Example) -> torch.Tensor:
         batch = collate(list(clips), 0)
@@ -65,7 +70,7 @@ def test_masked_group_norm_is_the_plain_one_where_nothing_is_padded():
 
 
 def test_a_frozen_feature_encoder_is_left_out_of_the_backward_pass():
-    network = build_network(tiny(), LABELS)
+    network = build(tiny())
     network.freeze_feature_encoder()
     features = network.base_model.feature_extractor(torch.randn(1, 8000))
     assert not features.requires_grad
@@ -74,7 +79,7 @@ def test_a_frozen_feature_encoder_is_left_out_of_the_backward_pass():
 
 
 def test_a_new_network_is_in_training_mode_with_a_head_for_the_labels():
-    network = build_network(tiny(), LABELS)
+    network = build(tiny())
     assert all(module.training for module in network.modules())
     assert network.classifier.out_features == 8
     assert network.config.id2label == dict(enumerate(LABELS))
@@ -82,19 +87,19 @@ def test_a_new_network_is_in_training_mode_with_a_head_for_the_labels():
 
 
 def test_regularisation_is_what_the_settings_say():
-    network = build_network(tiny(mask_time_prob=0.1, layerdrop=0.2), LABELS)
+    network = build(tiny(mask_time_prob=0.1, layerdrop=0.2))
     config = network.config
     assert (config.mask_time_prob, config.layerdrop, config.mask_time_min_masks) == (0.1, 0.2, 0)
 
 
 def test_without_specaugment_every_parameter_gets_a_gradient():
-    network = build_network(tiny(mask_time_prob=0.0), LABELS)
+    network = build(tiny(mask_time_prob=0.0))
     network(torch.randn(2, 8000)).logits.sum().backward()
     assert [name for name, p in network.named_parameters() if p.grad is None] == []
 
 
 def test_decay_is_for_matrices_only():
-    network = build_network(tiny(), LABELS)
+    network = build(tiny())
     network.freeze_feature_encoder()
     decayed, free = parameter_groups(network, 0.1)
     assert (decayed["weight_decay"], free["weight_decay"]) == (0.1, 0.0)
@@ -105,7 +110,7 @@ def test_decay_is_for_matrices_only():
 
 
 def test_a_network_is_rebuilt_from_plain_values():
-    network = build_network(tiny("group"), LABELS).eval()
+    network = build(tiny("group")).eval()
     again = rebuild_network(plain(network.config))
     again.load_state_dict(network.state_dict())
     waveform = torch.randn(1, 8000)
@@ -124,7 +129,7 @@ def pretrained(tmp_path) -> Path:
 
 def test_a_local_folder_gives_its_weights_and_a_fresh_head(pretrained):
     backbone = BackboneConfig(name=str(pretrained))
-    network = build_network(backbone, LABELS)
+    network = build(backbone)
     source = Wav2Vec2ForPreTraining.from_pretrained(pretrained).wav2vec2.state_dict()
     loaded = network.base_model.state_dict()
     assert all(torch.equal(loaded[key], source[key]) for key in source)
