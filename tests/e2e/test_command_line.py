@@ -107,28 +107,6 @@ def test_without_network_and_copy_training_says_what_to_do(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_a_sweep_has_a_folder_for_every_combination(tmp_path, corpora, cache_dir):
-    done = run(
-        "train.py",
-        "-m",
-        "experiment=quickstart",
-        "callbacks=quiet",
-        f"output_dir={tmp_path / 'sweep'}",
-        f"data.synthetic={corpora}",
-        f"data.cache_dir={cache_dir}",
-        "trainer.max_steps=1",
-        "model.lr=1e-3,3e-3",
-        "seed=1,2",
-    )
-    assert done.returncode == 0, done.stderr
-    for job in range(4):
-        folder = tmp_path / "sweep" / str(job)
-        assert {"manifest.csv", "dropped.csv", "tensorboard", ".hydra"} <= {
-            path.name for path in folder.iterdir()
-        }
-        assert (folder / "checkpoints" / "best.ckpt").is_file()
-
-
 @pytest.mark.slow
 def test_the_quickstart_learns_to_tell_unseen_synthetic_speakers(tmp_path):
     """The two commands of `make quickstart`, in a folder of their own."""

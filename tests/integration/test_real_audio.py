@@ -38,12 +38,13 @@ def test_the_full_architecture_takes_steps_and_is_evaluated_on_a_cpu(real_config
     """xlsr-53 with random weights, 315 M parameters, within 20 GiB."""
     import resource
 
-    sizes = ["data.batch_size=2", "trainer.limit_train_batches=2", "trainer.limit_val_batches=1"]
-    run = train(
+    train(
         real_config(
-            "model.backbone.pretrained=false", "trainer=cpu", "trainer.max_epochs=1", *sizes
+            "model.backbone.pretrained=false",
+            "trainer=cpu",
+            "data.batch_size=2",
+            "trainer.fast_dev_run=2",  # two steps, two validation batches, no 4 GB checkpoint
         )
     )
-    assert run.checkpoint is not None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     assert peak < 20

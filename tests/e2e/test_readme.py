@@ -1,0 +1,107 @@
+"""Every command of README.md and CONTRIBUTING.md does what it says."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def commands() -> list[str]:
+    lines = []
+    for name in ("README.md", "CONTRIBUTING.md"):
+        for block in re.findall(r"```bash\n(.*?)```", (ROOT / name).read_text(), re.DOTALL):
+            lines += [line.partition("#")[0].strip() for line in block.splitlines()]
+    return [line for line in lines if line]
+
+
+def chosen(*start: str) -> list[str]:
+    return [line for line in commands() if line.startswith(start)]
+
+
+def fill_in(command: str, folder: Path, checkpoint: Path) -> list[str]:
+    """The arguments of a command, with a real folder and checkpoint for the placeholders."""
+    command = command.replace("FOLDER", str(folder))
+    return shlex.split(re.sub(r"runs/\.\.\./checkpoints/\w+\.ckpt", str(checkpoint), command))[2:]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(
+    quick_config: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
+) -> Path | None:
+    from ser.training import train
+
+    folder = tmp_path_factory.mktemp("readme")
+    return train(quick_config(folder, "trainer.max_steps=2")).checkpoint
+
+
+def test_no_command_is_left_out():
+    known = ("make ", "python train.py", "python evaluate.py", "tensorboard ")
+    assert [line for line in commands() if not line.startswith(known)] == []
+
+
+@pytest.mark.parametrize("command", chosen("make "))
+def test_make_knows_the_target(command):
+    done = subprocess.run([*command.split(), "-n"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", [c for c in chosen("python train.py") if " -" not in c])
+def test_training_commands_compose_and_obey_the_rules(
+    command, compose_config, checkpoint, tmp_path
+):
+    compose_config(*fill_in(command, tmp_path, checkpoint), f"output_dir={tmp_path}")
+
+
+def test_the_configuration_is_shown(tmp_path):
+    [command] = chosen("python train.py --")
+    done = subprocess.run([sys.executable, *command.split()[1:]], cwd=ROOT, capture_output=True)
+    assert done.returncode == 0
+
+
+def test_the_sweep_runs(corpora, cache_dir, tmp_path):
+    [command] = chosen("python train.py -m")
+    done = subprocess.run(
+        [
+            sys.executable,
+            *command.split()[1:],
+            "experiment=quickstart",
+            "callbacks=quiet",
+            f"output_dir={tmp_path}",
+            f"data.synthetic={corpora}",
+            "trainer.max_steps=1",
+        ],
+        cwd=ROOT,
+        env=os.environ | {"SER_CACHE": str(cache_dir)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    jobs = {path.parent.parent.name for path in tmp_path.rglob("best.ckpt")}
+    assert jobs == {"0", "1", "2", "3"}
+    assert all((tmp_path / job / ".hydra" / "config.yaml").is_file() for job in jobs)
+    assert all((tmp_path / job / "dropped.csv").is_file() for job in jobs)
+
+
+@pytest.mark.parametrize("command", chosen("python evaluate.py"))
+def test_evaluation_commands_run(command, compose_config, checkpoint, tmp_path):
+    from ser.config import EvaluateConfig
+    from ser.evaluation import evaluate
+
+    arguments = fill_in(command, tmp_path, checkpoint)
+    scores = evaluate(compose_config(*arguments, name="evaluate", kind=EvaluateConfig))
+    assert scores.utterances == 140
+    assert (checkpoint.parents[1] / "report" / "metrics.json").is_file()
+
+
+def test_tensorboard_is_installed():
+    [command] = chosen("tensorboard ")
+    program = Path(sys.executable).with_name(command.split()[0])
+    assert subprocess.run([program, "--version"], capture_output=True).returncode == 0
