@@ -5,7 +5,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from ser.cli import one_line_errors
-from ser.compose import convert, register
+from ser.compose import convert, register, resume
 from ser.config import TrainConfig
 
 
@@ -13,7 +13,7 @@ from ser.config import TrainConfig
 def main(composed: DictConfig) -> float:
     with one_line_errors():
         output_dir = HydraConfig.get().runtime.output_dir
-        settings = convert(composed, TrainConfig, output_dir=output_dir)
+        settings = convert(resume(composed), TrainConfig, output_dir=output_dir)
         from ser.training import train  # heavy, so only once the settings are known to be good
 
         return train(settings).score

@@ -2,10 +2,13 @@
 
 import json
 from dataclasses import MISSING, Field, asdict, fields, is_dataclass
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from hydra import compose
 from hydra.core.config_store import ConfigStore
-from omegaconf import OmegaConf
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
 
 from ser.config import EvaluateConfig, TrainConfig
 from ser.setting import suggest
@@ -21,7 +24,7 @@ HELP = {
   python train.py trainer.devices=1 model.lr=1e-5              other settings
   python train.py data.paths.tess=FOLDER                       a local copy of a corpus
   python train.py -m model.lr=1e-5,3e-5 seed=1,2               a sweep over all combinations
-  python train.py ckpt=runs/.../checkpoints/last.ckpt          resume
+  python train.py ckpt=runs/.../checkpoints/last.ckpt          resume, with the options of that run
   python train.py --cfg job                                    what a command would run with
 """,
     "evaluate": """Evaluate a checkpoint on the data it was trained with.
@@ -72,6 +75,41 @@ def register() -> None:
     for family, nodes in SCHEMA.items():
         for name, node in nodes.items():
             store.store(group=f"schema/{family}", name=name, node=node)
+
+
+def run_folder(checkpoint: Path) -> Path:
+    """The folder of the run that a checkpoint belongs to."""
+    folder = checkpoint.absolute().parent
+    return folder.parent if folder.name == "checkpoints" else folder
+
+
+def resume(composed: DictConfig) -> DictConfig:
+    """Where `ckpt` is set, what its run was started with, and what was typed now on top.
+
+    So `ckpt=...` alone goes on with a run as it was; call inside `hydra.main`. A checkpoint that
+    lies apart from its run folder has no such record, and then what was typed is all there is.
+    """
+    if composed.ckpt is None:
+        return composed
+    record = run_folder(Path(composed.ckpt)) / ".hydra" / "overrides.yaml"
+    if not record.is_file():
+        return composed
+    typed = list(HydraConfig.get().overrides.task)
+    taken = {key_of(override) for override in typed} | {"output_dir", "ckpt"}
+    then = [str(old) for old in OmegaConf.load(record) if key_of(str(old)) not in taken]
+    if not then:
+        return composed
+    print(f"Resuming with the options of that run: {' '.join(then)}")
+    resumed = compose("train", overrides=[*then, *typed])
+    if HydraConfig.get().output_subdir is not None:  # which it is for all but the first process
+        folder = Path(HydraConfig.get().runtime.output_dir) / ".hydra"
+        OmegaConf.save(resumed, folder / "config.yaml")
+        OmegaConf.save(OmegaConf.create([*then, *typed]), folder / "overrides.yaml")
+    return resumed
+
+
+def key_of(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0]
 
 
 def convert(composed: Any, kind: type[Config], **fixed: str) -> Config:

@@ -1,5 +1,6 @@
 """EmotionClassifier, the LightningModule: loss, optimiser, schedule, metrics."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -17,6 +18,7 @@ from ser.data import Batch
 from ser.metrics import build_metrics
 from ser.model import Blueprint, parameter_groups
 
+log = logging.getLogger(__name__)
 SCALARS = ("accuracy", "uar", "macro_f1")
 SCHEDULERS = {
     Schedule.linear: "linear",
@@ -61,6 +63,9 @@ class EmotionClassifier(LightningModule):
         for name in ("precision", "recall", "f1"):
             for emotion, value in zip(self.labels, values[name], strict=True):
                 self.log(f"val/{name}/{emotion}", value)
+        if self.trainer.is_global_zero:
+            scalars = ", ".join(f"{name} {float(values[name]):.3f}" for name in SCALARS)
+            log.info("epoch %d, step %d: val %s", self.current_epoch, self.global_step, scalars)
         if isinstance(self.logger, TensorBoardLogger) and self.trainer.is_global_zero:
             picture = figures.draw_confusion(values["confusion"].tolist(), self.labels)
             self.logger.experiment.add_figure("val/confusion", picture, self.global_step)

@@ -38,6 +38,7 @@ class TrainerConfig:
     fast_dev_run: Any = setting(False, "one batch of everything, nothing saved")
     num_sanity_val_steps: int = setting(0, "validation batches before training")
     log_every_n_steps: int = setting(10, "training scalars to TensorBoard")
+    enable_progress_bar: bool = setting(True, "callbacks=quiet switches it off")
     enable_model_summary: bool = setting(False, "print the layers")
     deterministic: Any = setting(None, "true, warn: only reproducible kernels")
     benchmark: bool | None = setting(None, "let cuDNN search for kernels")
@@ -80,10 +81,20 @@ class CheckpointConfig:
     filename: str = "best"
     monitor: str = setting("val/uar", "what the best checkpoint is best at")
     mode: str = "max"
-    save_last: bool = True
     save_top_k: int = 1
     enable_version_counter: bool = False
     # After a validation only: `train` sees to an epoch that max_steps or max_time cuts short.
+    save_on_train_epoch_end: bool = False
+
+
+@dataclass
+class LastCheckpointConfig:
+    """Apart from the best one: `save_last` of Lightning 2.6 is a copy of the best checkpoint."""
+
+    _target_: str = "lightning.pytorch.callbacks.ModelCheckpoint"
+    dirpath: str = "${output_dir}/checkpoints"
+    filename: str = "last"
+    enable_version_counter: bool = False
     save_on_train_epoch_end: bool = False
 
 
@@ -130,6 +141,7 @@ class CsvConfig:
 SCHEMA = {
     "callbacks": {
         "checkpoint": CheckpointConfig,
+        "last_checkpoint": LastCheckpointConfig,
         "early_stopping": EarlyStoppingConfig,
         "learning_rate": LearningRateConfig,
         "progress_bar": ProgressBarConfig,

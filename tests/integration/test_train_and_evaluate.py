@@ -146,6 +146,16 @@ def test_a_run_is_resumed_where_it_stopped(run, quick_config, tmp_path):
     assert resumed["global_step"] == 3 * 30
 
 
+def test_the_last_checkpoint_is_the_last_one_and_not_the_best(quick_config, tmp_path):
+    """With a learning rate of nothing, no epoch is better than the first."""
+    train(quick_config(tmp_path, "model.lr=1e-30", "trainer.max_epochs=3"))
+    epochs = {
+        name: torch.load(tmp_path / "checkpoints" / f"{name}.ckpt", weights_only=True)["epoch"]
+        for name in ("best", "last")
+    }
+    assert epochs == {"best": 0, "last": 2}
+
+
 def test_a_checkpoint_of_another_recipe_is_not_resumed(run, quick_config, tmp_path):
     last = run.output_dir / "checkpoints" / "last.ckpt"
     for override, words in (
