@@ -10,7 +10,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from ser.config import EvaluateConfig, TrainConfig
+from ser.config import EvaluateConfig, TrainConfig, require_file
 from ser.setting import suggest
 from ser.trainer_config import SCHEMA
 
@@ -77,42 +77,33 @@ def register() -> None:
             store.store(group=f"schema/{family}", name=name, node=node)
 
 
-def run_folder(checkpoint: Path) -> Path:
-    """The folder of the run that a checkpoint belongs to."""
-    folder = checkpoint.absolute().parent
-    return folder.parent if folder.name == "checkpoints" else folder
-
-
 def resume(composed: DictConfig) -> DictConfig:
-    """Where `ckpt` is set, what its run was started with, and what was typed now on top.
+    """The same, with `command` filled in; where `ckpt` is set, on top of its run's own options.
 
-    So `ckpt=...` alone goes on with a run as it was; call inside `hydra.main`. A checkpoint that
-    lies apart from its run folder has no such record, and then what was typed is all there is.
+    So `ckpt=...` alone goes on with a run as it was started, and what is typed beside it goes on
+    top. Call inside `hydra.main`.
     """
-    if composed.ckpt is None:
-        return composed
-    record = run_folder(Path(composed.ckpt)) / ".hydra" / "overrides.yaml"
-    if not record.is_file():
-        return composed
     typed = list(HydraConfig.get().overrides.task)
+    if composed.ckpt is None:
+        return cast(DictConfig, OmegaConf.merge(composed, {"command": typed}))
+    require_file("ckpt", composed.ckpt)
+    from ser.model import read_checkpoint  # heavy, and only a resumed run needs it
+
+    blueprint, _ = read_checkpoint(Path(composed.ckpt))
     taken = {key_of(override) for override in typed} | {"output_dir", "ckpt"}
-    then = [str(old) for old in OmegaConf.load(record) if key_of(str(old)) not in taken]
-    if not then:
-        return composed
-    print(f"Resuming with the options of that run: {' '.join(then)}")
-    resumed = compose("train", overrides=[*then, *typed])
-    if HydraConfig.get().output_subdir is not None:  # which it is for all but the first process
-        folder = Path(HydraConfig.get().runtime.output_dir) / ".hydra"
-        OmegaConf.save(resumed, folder / "config.yaml")
-        OmegaConf.save(OmegaConf.create([*then, *typed]), folder / "overrides.yaml")
-    return resumed
+    then = [old for old in blueprint.config["command"] if key_of(old) not in taken]
+    if then:
+        print(f"Resuming with the options of that run: {' '.join(then)}")
+    command = [*then, *typed]
+    resumed = compose("train", overrides=command)
+    return cast(DictConfig, OmegaConf.merge(resumed, {"command": command}))
 
 
 def key_of(override: str) -> str:
     return override.lstrip("+~").partition("=")[0]
 
 
-def convert(composed: Any, kind: type[Config], **fixed: str) -> Config:
+def convert(composed: Any, kind: type[Config], **fixed: Any) -> Config:
     """The dataclass that a composed configuration stands for, its rules checked.
 
     `fixed` replaces values, such as the folder that Hydra has chosen for the job. Raises

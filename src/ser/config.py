@@ -132,6 +132,7 @@ class TrainConfig:
     seed: int = setting(0, "of weights, order and dropout")
     output_dir: str = setting("???", "folder of this run")
     ckpt: str | None = setting(None, "checkpoint to resume from")
+    command: list[str] = setting([], "the options as typed; filled in by itself")
     data: DataConfig = group(DataConfig)
     split: SplitConfig = group(SplitConfig)
     model: ModelConfig = group(ModelConfig)

@@ -11,7 +11,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from transformers import Wav2Vec2FeatureExtractor
 
 from ser import metrics, report
-from ser.compose import from_plain, run_folder
+from ser.compose import from_plain
 from ser.config import EvaluateConfig, TrainConfig
 from ser.data import EmotionDataModule, prepare
 from ser.manifest import Manifest, read
@@ -64,6 +64,12 @@ def changes(config: EvaluateConfig) -> dict[str, Any]:
     if config.cache_dir is not None:
         data["cache_dir"] = config.cache_dir
     return {"data": data, "ckpt": None}
+
+
+def run_folder(checkpoint: Path) -> Path:
+    """The folder of the run that a checkpoint belongs to."""
+    folder = checkpoint.absolute().parent
+    return folder.parent if folder.name == "checkpoints" else folder
 
 
 def check_data(manifest: Manifest, blueprint: Blueprint, checkpoint: Path) -> None:

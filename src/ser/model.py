@@ -200,10 +200,7 @@ def read_checkpoint(path: Path) -> tuple[Blueprint, dict[str, torch.Tensor]]:
         blueprint = Blueprint(**checkpoint["hyper_parameters"])
         state = checkpoint["state_dict"]
     except (pickle.UnpicklingError, RuntimeError, KeyError, TypeError, EOFError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(
-            f"{path} is no checkpoint of this project, or is damaged ({reason})"
-        ) from error
+        raise ValueError(f"{path} is no checkpoint of this project, or is damaged") from error
     prefix = "network."
     weights = {key.removeprefix(prefix): value for key, value in state.items() if prefix in key}
     return blueprint, weights

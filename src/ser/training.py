@@ -54,13 +54,13 @@ def train(config: TrainConfig) -> TrainResult:
     """
     quieten()
     seed_everything(config.seed, workers=True, verbose=False)
-    output_dir = Path(config.output_dir)
-    refuse_to_overwrite(output_dir, config.ckpt)
+    refuse_to_overwrite(Path(config.output_dir), config.ckpt)
     manifest = prepare(config.data, config.split)
-    record(manifest, output_dir, config)
+    rank_zero_only(report.show_data)(manifest, synthetic=config.data.synthetic is not None)
     module, data = build(config, manifest)
     if config.ckpt is not None:
         check_resumable(Path(config.ckpt), module)
+    record(manifest, config)
     trainer = build_trainer(config.trainer)
     trainer.fit(module, data, ckpt_path=config.ckpt)
     if not config.trainer.fast_dev_run:
@@ -119,11 +119,15 @@ def refuse_to_overwrite(output_dir: Path, ckpt: str | None) -> None:
 
 
 @rank_zero_only
-def record(manifest: Manifest, output_dir: Path, config: TrainConfig) -> None:
-    """Write down what the run is about to be trained on, and show it."""
-    output_dir.mkdir(parents=True, exist_ok=True)
+def record(manifest: Manifest, config: TrainConfig) -> None:
+    """Write down what the run is about to be trained on, and with what settings."""
+    output_dir = Path(config.output_dir)
+    (output_dir / ".hydra").mkdir(parents=True, exist_ok=True)
     manifest.write(output_dir)
-    report.show_data(manifest, synthetic=config.data.synthetic is not None)
+    settings = {"config": to_plain(config), "overrides": config.command}
+    for name, content in settings.items():
+        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+        report.write_text(output_dir / ".hydra" / f"{name}.yaml", text)
 
 
 def check_resumable(ckpt: Path, module: EmotionClassifier) -> None:

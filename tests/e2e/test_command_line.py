@@ -107,6 +107,28 @@ def test_without_network_and_copy_training_says_what_to_do(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+def test_a_checkpoint_alone_goes_on_with_its_run(tmp_path, corpora, cache_dir):
+    folder, last = tmp_path / "run", tmp_path / "run" / "checkpoints" / "last.ckpt"
+    started = [
+        "experiment=quickstart",
+        "callbacks=quiet",
+        f"data.synthetic={corpora}",
+        f"data.cache_dir={cache_dir}",
+    ]
+    done = run("train.py", *started, f"output_dir={folder}", "trainer.max_epochs=1")
+    assert done.returncode == 0, done.stderr
+    done = run("train.py", f"ckpt={last}", f"output_dir={folder}", "trainer.max_epochs=2")
+    assert done.returncode == 0, done.stderr
+    assert "epoch 1, step 60" in done.stdout
+    assert "epoch 0" not in done.stdout
+    recorded = (folder / ".hydra" / "overrides.yaml").read_text()
+    assert all(f"- {option}\n" in recorded for option in [*started, "trainer.max_epochs=2"])
+    assert "max_epochs: 2" in (folder / ".hydra" / "config.yaml").read_text()
+    done = run("train.py", f"output_dir={folder}", *started)
+    assert done.returncode == 2
+    assert "already holds a run" in done.stderr
+
+
 @pytest.mark.slow
 def test_the_quickstart_learns_to_tell_unseen_synthetic_speakers(tmp_path):
     """The two commands of `make quickstart`, in a folder of their own."""
