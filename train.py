@@ -5,21 +5,20 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from ser.cli import one_line_errors
-from ser.compose import convert, register, resume
+from ser.compose import convert, register, settle
 from ser.config import TrainConfig
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(composed: DictConfig) -> float:
-    with one_line_errors():
-        output_dir = HydraConfig.get().runtime.output_dir
-        settings = convert(resume(composed), TrainConfig, output_dir=output_dir)
+    with one_line_errors(HydraConfig.get().runtime.output_dir):
+        settings = convert(settle(composed), TrainConfig)
         from ser.training import train  # heavy, so only once the settings are known to be good
 
         return train(settings).score
 
 
 if __name__ == "__main__":
-    with one_line_errors():
+    with one_line_errors():  # what Hydra refuses before `main` is called
         register()
         main()

@@ -4,17 +4,19 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 # Hydra prints its own three-line reports unless this is set; ours are one sentence.
 DEBUG = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
 
 
 @contextmanager
-def one_line_errors() -> Iterator[None]:
+def one_line_errors(folder: str | None = None) -> Iterator[None]:
     """Turn errors of configuration, input and files into one sentence on standard error.
 
-    With HYDRA_FULL_ERROR=1 in the environment the traceback is shown instead.
+    With HYDRA_FULL_ERROR=1 in the environment the traceback is shown instead. `folder` is one
+    that Hydra has made for the job; if nothing was put into it, it goes away again.
     """
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
@@ -30,6 +32,10 @@ def one_line_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         sys.exit(130)
+    finally:
+        if folder is not None:
+            with suppress(OSError):  # there is something in it, as there should be
+                Path(folder).rmdir()
 
 
 def stop(error: Exception, message: str) -> None:
@@ -45,7 +51,7 @@ def sentence(error: Exception) -> str:
     from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
     if isinstance(error, OverrideParseException):
-        return f"{error.override} is not key=value; quote a value that holds = or ,"
+        return f"{error.override} is not key=value (--help explains; quote a value with = or ,)."
     if isinstance(error, MissingConfigException) and error.options is not None:
         name, _, option = str(error.missing_cfg_file).rpartition("/")
         return f"{name}={option}: there is only {', '.join(error.options)}."
@@ -61,7 +67,11 @@ def sentence(error: Exception) -> str:
     if isinstance(cause, ConfigKeyError | AttributeError):
         hint = nearest_key(cause, str(cause.full_key))
         return f"{key} is no setting{hint} (--help lists them all)."
-    return f"{key}: {str(cause).splitlines()[0]}."
+    problem = str(cause).splitlines()[0]
+    for kind, words in (("Float", "a number"), ("Integer", "a whole number")):
+        failed = rf"Value (.*) of type .* could not be converted to {kind}"
+        problem = re.sub(failed, rf"\1 is not {words}", problem)
+    return f"{key}: {problem}."
 
 
 def nearest_key(error: Exception, full_key: str) -> str:
@@ -72,4 +82,5 @@ def nearest_key(error: Exception, full_key: str) -> str:
 
     parent = getattr(error, "parent_node", None)
     known = [str(key) for key in parent] if isinstance(parent, DictConfig) else []
-    return suggest(full_key.rpartition(".")[2], known)
+    prefix, dot, key = full_key.rpartition(".")
+    return suggest(key, known, prefix + dot)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 from hydra import compose
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from ser.config import EvaluateConfig, TrainConfig, require_file
@@ -15,6 +16,7 @@ from ser.setting import suggest
 from ser.trainer_config import SCHEMA
 
 Config = TypeVar("Config")
+NEW_EACH_TIME = frozenset({"output_dir", "ckpt"})  # options that a resumed run does not inherit
 
 HELP = {
     "train": """Train a speech emotion recogniser.
@@ -43,18 +45,22 @@ def describe_settings(kind: type, prefix: str = "") -> list[str]:
         if is_dataclass(entry.default_factory):
             lines += describe_settings(cast(type, entry.default_factory), f"{key}.")
         elif "doc" in entry.metadata:
-            lines.append(f"  {key:36} {show_default(entry):22} {entry.metadata['doc']}")
+            keys = [key]
+            if entry.default_factory is not MISSING and isinstance(entry.default_factory(), dict):
+                keys = [f"{key}.{name}" for name in entry.default_factory()] or keys
+            shown = show_default(entry)
+            lines += [f"  {each:36} {shown:31} {entry.metadata['doc']}" for each in keys]
     return lines
 
 
 def show_default(entry: Field[Any]) -> str:
     if entry.default_factory is not MISSING:
         made = entry.default_factory()
-        return f"[{', '.join(made)}]" if isinstance(made, list) else "{...}" if made else "{}"
+        return f"[{','.join(made)}]" if isinstance(made, list) else "null" if made else "{}"
     default = str(entry.default)
     if default.startswith("${"):
         return "(computed)"
-    return {"None": "null", "True": "true", "False": "false", "???": "(no default)"}.get(
+    return {"None": "null", "True": "true", "False": "false", "???": "(see there)"}.get(
         default, default
     )
 
@@ -74,29 +80,37 @@ def register() -> None:
         store.store(group="hydra/help", name=name, node={"app_name": name, "template": template})
     for family, nodes in SCHEMA.items():
         for name, node in nodes.items():
-            store.store(group=f"schema/{family}", name=name, node=node)
+            # Hydra's --help leaves out what is below hydra/: nobody chooses among these.
+            store.store(group=f"hydra/schema/{family}", name=name, node=node)
 
 
-def resume(composed: DictConfig) -> DictConfig:
-    """The same, with `command` filled in; where `ckpt` is set, on top of its run's own options.
+def settle(composed: DictConfig) -> DictConfig:
+    """Fill in what a run is to be called and what was typed for it; call inside `hydra.main`.
 
-    So `ckpt=...` alone goes on with a run as it was started, and what is typed beside it goes on
-    top. Call inside `hydra.main`.
+    With `ckpt`, the options of that run come first and what is typed now goes on top, and the run
+    goes on in its own folder unless `output_dir` is typed: so `ckpt=...` alone resumes.
     """
-    typed = list(HydraConfig.get().overrides.task)
+    hydra = HydraConfig.get()
+    typed, folder = list(hydra.overrides.task), hydra.runtime.output_dir
     if composed.ckpt is None:
-        return cast(DictConfig, OmegaConf.merge(composed, {"command": typed}))
+        return fill_in(composed, folder, typed)
     require_file("ckpt", composed.ckpt)
-    from ser.model import read_checkpoint  # heavy, and only a resumed run needs it
+    from ser.model import read_checkpoint, run_folder  # heavy, and only resuming needs it
 
     blueprint, _ = read_checkpoint(Path(composed.ckpt))
-    taken = {key_of(override) for override in typed} | {"output_dir", "ckpt"}
-    then = [old for old in blueprint.config["command"] if key_of(old) not in taken]
+    keys = {key_of(override) for override in typed}
+    then = [old for old in blueprint.config["command"] if key_of(old) not in keys | NEW_EACH_TIME]
     if then:
         print(f"Resuming with the options of that run: {' '.join(then)}")
+    if "output_dir" not in keys and hydra.mode == RunMode.RUN:
+        folder = str(run_folder(Path(composed.ckpt)))
     command = [*then, *typed]
-    resumed = compose("train", overrides=command)
-    return cast(DictConfig, OmegaConf.merge(resumed, {"command": command}))
+    return fill_in(compose("train", overrides=command), folder, command)
+
+
+def fill_in(composed: DictConfig, folder: str, command: list[str]) -> DictConfig:
+    known = {"output_dir": folder, "command": command}
+    return cast(DictConfig, OmegaConf.merge(composed, known))
 
 
 def key_of(override: str) -> str:
@@ -119,7 +133,7 @@ def refuse_unknown(config: Any, prefix: str = "") -> None:
     known = {entry.name for entry in fields(config)} if is_dataclass(config) else set(config)
     for key, value in (vars(config) if is_dataclass(config) else config).items():
         if key not in known:
-            hint = suggest(key, sorted(known))
+            hint = suggest(key, sorted(known), prefix)
             raise ValueError(f"{prefix}{key} is no setting{hint} (--help lists them all).")
         if is_dataclass(value) or isinstance(value, dict):
             refuse_unknown(value, f"{prefix}{key}.")

@@ -41,7 +41,7 @@ class Part(StrEnum):
 class DataConfig:
     corpora: list[str] = setting(list(CORPORA), "which corpora are merged")
     paths: dict[str, str | None] = setting(
-        dict.fromkeys(CORPORA), "a local copy of a corpus: read there, never from the network"
+        dict.fromkeys(CORPORA), "a local copy, read in place of a download"
     )
     synthetic: str | None = setting(
         None, "folder of synthetic stand-ins (written when missing) read in place of the corpora"
@@ -59,11 +59,11 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         known = list(CORPORA)
-        require(bool(self.corpora), "data.corpora", "[]", f"name at least one of {known}")
-        for name in [*self.corpora, *self.paths]:
-            if name not in CORPORA:
-                hint = suggest(name, known)
-                raise ValueError(f"data.corpora: {name!r} is none of {known}{hint}")
+        require(bool(self.corpora), "data.corpora", "[]", f"name some of {', '.join(known)}")
+        for key, names in (("data.corpora", self.corpora), ("data.paths", list(self.paths))):
+            for name in names:
+                rule = f"there is only {', '.join(known)}{suggest(name, known).rstrip('?')}"
+                require(name in CORPORA, key, name, rule)
         repeated = len(set(self.corpora)) < len(self.corpora)
         require(not repeated, "data.corpora", self.corpora, "names a corpus twice")
         for name in self.corpora:
@@ -103,7 +103,10 @@ class BackboneConfig:
     architecture: dict[str, Any] = setting({}, "model configuration used where pretrained=false")
 
     def __post_init__(self) -> None:
-        require(bool(self.name.strip()), "model.backbone.name", repr(self.name), "is empty")
+        on_the_hub = self.name.count("/") == 1 and not self.name.startswith((".", "/", "~"))
+        found = on_the_hub or Path(self.name).expanduser().is_dir()
+        rule = "neither a folder that exists nor OWNER/NAME on the hub"
+        require(found or not self.pretrained, "model.backbone.name", self.name, rule)
         for key in ("layerdrop", "mask_time_prob", "mask_feature_prob"):
             share = getattr(self, key)
             require(0 <= share < 1, f"model.backbone.{key}", share, "at least 0 and below 1")
@@ -130,7 +133,7 @@ class ModelConfig:
 @dataclass
 class TrainConfig:
     seed: int = setting(0, "of weights, order and dropout")
-    output_dir: str = setting("???", "folder of this run")
+    output_dir: str = setting("???", "folder of this run; runs/DATE_TIME, or where ckpt lies")
     ckpt: str | None = setting(None, "checkpoint to resume from")
     command: list[str] = setting([], "the options as typed; filled in by itself")
     data: DataConfig = group(DataConfig)
@@ -157,7 +160,9 @@ class TrainConfig:
 class EvaluateConfig:
     ckpt: str = setting("???", "checkpoint to evaluate, runs/.../checkpoints/best.ckpt")
     part: Part = setting(Part.test, "train, val or test")
-    output_dir: str | None = setting(None, "folder of the report; default: beside the checkpoints")
+    output_dir: str | None = setting(
+        None, "of the report; default: report/ (or report-val/) of the run"
+    )
     accelerator: str = setting("auto", "|".join(ACCELERATORS))
     batch_size: int | None = setting(None, "default: as in training")
     cache_dir: str | None = setting(None, "default: as in training")
@@ -179,4 +184,6 @@ class EvaluateConfig:
 
 
 def require_file(key: str, path: str | None) -> None:
+    if path is not None and Path(path).is_dir():
+        raise ValueError(f"{key}={path}: a folder; name a file in it (checkpoints/best.ckpt?).")
     require(path is None or Path(path).is_file(), key, path, "no such file")

@@ -16,7 +16,7 @@ from ser.config import EvaluateConfig, TrainConfig
 from ser.data import EmotionDataModule, prepare
 from ser.manifest import Manifest, read
 from ser.metrics import Scores
-from ser.model import Blueprint, load_network
+from ser.model import Blueprint, load_network, run_folder
 from ser.module import EmotionClassifier
 from ser.training import quieten
 
@@ -64,12 +64,6 @@ def changes(config: EvaluateConfig) -> dict[str, Any]:
     if config.cache_dir is not None:
         data["cache_dir"] = config.cache_dir
     return {"data": data, "ckpt": None}
-
-
-def run_folder(checkpoint: Path) -> Path:
-    """The folder of the run that a checkpoint belongs to."""
-    folder = checkpoint.absolute().parent
-    return folder.parent if folder.name == "checkpoints" else folder
 
 
 def check_data(manifest: Manifest, blueprint: Blueprint, checkpoint: Path) -> None:

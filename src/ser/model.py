@@ -202,8 +202,16 @@ def read_checkpoint(path: Path) -> tuple[Blueprint, dict[str, torch.Tensor]]:
     except (pickle.UnpicklingError, RuntimeError, KeyError, TypeError, EOFError) as error:
         raise ValueError(f"{path} is no checkpoint of this project, or is damaged") from error
     prefix = "network."
-    weights = {key.removeprefix(prefix): value for key, value in state.items() if prefix in key}
+    weights = {
+        key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)
+    }
     return blueprint, weights
+
+
+def run_folder(checkpoint: Path) -> Path:
+    """The folder of the run that a checkpoint belongs to."""
+    folder = checkpoint.absolute().parent
+    return folder.parent if folder.name == "checkpoints" else folder
 
 
 def load_network(path: Path) -> tuple[PreTrainedModel, Blueprint]:

@@ -21,7 +21,7 @@ def require(condition: bool, key: str, value: object, rule: str) -> None:
         raise ValueError(f"{key}={value}: {rule}.")
 
 
-def suggest(word: str, known: list[str]) -> str:
-    """A hint like "; did you mean 'ravdess'?", or nothing where no known word is near."""
+def suggest(word: str, known: list[str], prefix: str = "") -> str:
+    """A hint like "; did you mean model.lr?", or nothing where no known word is near."""
     near = get_close_matches(word, known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    return f"; did you mean {prefix}{near[0]}?" if near else ""

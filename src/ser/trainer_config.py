@@ -25,25 +25,25 @@ class TrainerConfig:
         "auto", "auto: bf16-mixed where the device has it; " + "|".join(PRECISIONS[1:])
     )
     max_epochs: int = setting(20, "-1 for no limit")
-    min_epochs: int | None = setting(None, "train at least so many")
+    min_epochs: int | None = setting(None, "train at least so many; null: none")
     max_steps: int = setting(-1, "optimiser steps; -1 for no limit")
-    max_time: str | None = setting(None, "DD:HH:MM:SS, then stop")
+    max_time: str | None = setting(None, "DD:HH:MM:SS, then stop; null: no limit")
     accumulate_grad_batches: int = setting(1, "batches added up before a step")
     gradient_clip_val: float | None = setting(1.0, "largest gradient norm")
-    val_check_interval: Any = setting(None, "validate every so many batches, or share of an epoch")
+    val_check_interval: Any = setting(None, "batches or share of an epoch; null: once an epoch")
     check_val_every_n_epoch: int = setting(1, "validate every so many epochs")
-    limit_train_batches: Any = setting(None, "use only so many batches, or that share")
-    limit_val_batches: Any = setting(None, "use only so many batches, or that share")
+    limit_train_batches: Any = setting(None, "only so many batches, or that share; null: all")
+    limit_val_batches: Any = setting(None, "only so many batches, or that share; null: all")
     overfit_batches: Any = setting(0, "train and validate on the same few batches")
     fast_dev_run: Any = setting(False, "one batch of everything, nothing saved")
     num_sanity_val_steps: int = setting(0, "validation batches before training")
     log_every_n_steps: int = setting(10, "training scalars to TensorBoard")
     enable_progress_bar: bool = setting(True, "callbacks=quiet switches it off")
     enable_model_summary: bool = setting(False, "print the layers")
-    deterministic: Any = setting(None, "true, warn: only reproducible kernels")
-    benchmark: bool | None = setting(None, "let cuDNN search for kernels")
+    deterministic: Any = setting(None, "true or warn: only reproducible kernels")
+    benchmark: bool | None = setting(None, "let cuDNN search for kernels; null: Lightning decides")
     detect_anomaly: bool = setting(False, "slow: where a NaN comes from")
-    profiler: str | None = setting(None, "simple, advanced, pytorch")
+    profiler: str | None = setting(None, "simple, advanced, pytorch; null: none")
     use_distributed_sampler: bool = setting(False, "our sampler shares the work out itself")
     callbacks: Any = "${oc.dict.values:callbacks}"
     logger: Any = "${oc.dict.values:logger}"
@@ -56,7 +56,7 @@ class TrainerConfig:
             valid_devices(self.devices),
             "trainer.devices",
             self.devices,
-            "is no count, list or auto",
+            "name a count from 1, -1 for all, a list of numbers, or auto",
         )
         require(self.max_epochs >= -1, "trainer.max_epochs", self.max_epochs, "-1 or more")
         require(self.max_steps >= -1, "trainer.max_steps", self.max_steps, "-1 or more")
