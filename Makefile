@@ -33,6 +33,7 @@ test-all: $(VENV)/dev.done ## the slow ones too
 
 $(VENV)/run.done: requirements/run.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
+	@echo "Installing locked versions into $(VENV): about 2 GB, a few minutes the first time"
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/run.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@

@@ -27,7 +27,11 @@ def one_line_errors(folder: str | None = None) -> Iterator[None]:
         yield
     except (HydraException, OmegaConfBaseException) as error:
         stop(error, sentence(error))
-    except (YAMLError, ValueError, OSError) as error:
+    except (YAMLError, OSError) as error:
+        stop(error, str(error))
+    except ValueError as error:
+        if not is_ours(error):
+            raise  # a fault in the code: the traceback is needed
         stop(error, str(error))
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
@@ -36,6 +40,14 @@ def one_line_errors(folder: str | None = None) -> Iterator[None]:
         if folder is not None:
             with suppress(OSError):  # there is something in it, as there should be
                 Path(folder).rmdir()
+
+
+def is_ours(error: Exception) -> bool:
+    """Whether this project raised the error itself, and so means it for the user."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and str(trace.tb_frame.f_globals.get("__name__")).startswith("ser.")
 
 
 def stop(error: Exception, message: str) -> None:

@@ -47,8 +47,8 @@ class DataConfig:
         None, "folder of synthetic stand-ins (written when missing) read in place of the corpora"
     )
     cache_dir: str = setting(
-        "${oc.env:SER_CACHE,'~/.cache/ser'}",
-        "decoded audio, shared by runs; the environment's SER_CACHE or ~/.cache/ser",
+        "~/.cache/ser",
+        "decoded audio, shared by runs; SER_CACHE in the environment moves it",
     )
     max_seconds: float = setting(8.0, "longer utterances are trimmed to this")
     padding: Padding = setting(Padding.dynamic, "dynamic: to the batch; uniform: to max_seconds")
@@ -157,30 +157,36 @@ class TrainConfig:
 
 
 @dataclass
+class EvaluateDataConfig:
+    paths: dict[str, str | None] = setting(
+        dict.fromkeys(CORPORA), "where a corpus lies now; null: as in training"
+    )
+    synthetic: str | None = setting(None, "where the synthetic corpora lie now; null: likewise")
+    cache_dir: str | None = setting(None, "decoded audio; null: as in training")
+    batch_size: int | None = setting(None, "utterances a batch; null: as in training")
+
+    def __post_init__(self) -> None:
+        for name, folder in self.paths.items():
+            found = folder is None or Path(folder).expanduser().is_dir()
+            require(found, f"data.paths.{name}", folder, "no such folder")
+        size = self.batch_size
+        require(size is None or size >= 1, "data.batch_size", size, "at least 1")
+
+
+@dataclass
 class EvaluateConfig:
     ckpt: str = setting("???", "checkpoint to evaluate, runs/.../checkpoints/best.ckpt")
     part: Part = setting(Part.test, "train, val or test")
     output_dir: str | None = setting(
-        None, "of the report; default: report/ (or report-val/) of the run"
+        None, "folder of the report; null: report/ in the run, report-CKPT-PART/ for others"
     )
     accelerator: str = setting("auto", "|".join(ACCELERATORS))
-    batch_size: int | None = setting(None, "default: as in training")
-    cache_dir: str | None = setting(None, "default: as in training")
-    paths: dict[str, str | None] = setting(
-        dict.fromkeys(CORPORA), "where a corpus lies now, if it has moved since training"
-    )
+    data: EvaluateDataConfig = group(EvaluateDataConfig)
 
     def __post_init__(self) -> None:
         require_file("ckpt", self.ckpt)
-        known = ", ".join(ACCELERATORS)
-        found = self.accelerator in ACCELERATORS
-        require(found, "accelerator", self.accelerator, f"is none of {known}")
-        require(
-            self.batch_size is None or self.batch_size >= 1,
-            "batch_size",
-            self.batch_size,
-            "at least 1",
-        )
+        rule = f"is none of {', '.join(ACCELERATORS)}"
+        require(self.accelerator in ACCELERATORS, "accelerator", self.accelerator, rule)
 
 
 def require_file(key: str, path: str | None) -> None:

@@ -43,6 +43,7 @@ def prepare(data: DataConfig, split: SplitConfig) -> Manifest:
 
 
 def locate(data: DataConfig) -> dict[str, Path]:
+    """The folder of each corpus, downloaded or synthesised first where that is asked for."""
     if data.synthetic is not None:
         folder = synthetic.ensure_corpora(Path(data.synthetic))
         return {name: folder / name for name in data.corpora}
@@ -192,8 +193,10 @@ class EmotionDataModule(LightningDataModule):
             config.batch_size,
             shuffle=shuffle,
             seed=self.seed,
-            rank=trainer.global_rank if trainer else 0,
-            world_size=trainer.world_size if trainer else 1,
+            # Only training is shared out: of an evaluation in even shares, some utterances would
+            # be counted twice.
+            rank=trainer.global_rank if trainer and shuffle else 0,
+            world_size=trainer.world_size if trainer and shuffle else 1,
         )
         least = config.max_seconds if config.padding == Padding.uniform else MIN_SECONDS
         return DataLoader(

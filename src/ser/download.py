@@ -4,6 +4,7 @@ import logging
 import os
 from pathlib import Path
 
+import requests
 from filelock import FileLock
 
 from ser.corpora import Corpus
@@ -21,17 +22,18 @@ def locate(corpus: Corpus, path: str | None) -> Path:
     for handle in corpus.handles:
         if folder := newest_complete_version(handle):
             return folder
-    tried = []
+    tried, cause = [], None
     for handle in corpus.handles:
         try:
             return download(handle)
-        except Exception as error:  # kagglehub lets through whatever its HTTP library raises
+        except requests.RequestException as error:
             tried.append(f"{handle}: {type(error).__name__}")
+            cause = error
     raise ConnectionError(
         f"{corpus.title} could not be downloaded from Kaggle ({'; '.join(tried)}) and no finished"
         f" download lies in {cache_folder()}: connect to the network and run this again, or name"
         f" a local copy with data.paths.{corpus.name}=FOLDER."
-    )
+    ) from cause
 
 
 def cache_folder() -> Path:

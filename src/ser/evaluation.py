@@ -1,5 +1,6 @@
 """evaluate(config) -> scores: rebuild everything from a checkpoint and judge it on one part."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -48,22 +49,27 @@ def evaluate(config: EvaluateConfig) -> Scores:
         predictions=predictions,
         manifest=manifest,
     )
-    folder = Path(config.output_dir) if config.output_dir else run_folder(checkpoint) / "report"
+    folder = report_folder(config)
     report.write(evaluation, folder)
     report.show_scores(evaluation, folder)
     return evaluation.scores
 
 
+def report_folder(config: EvaluateConfig) -> Path:
+    """`report` for the best checkpoint on the test part; any other judgement has its own folder."""
+    if config.output_dir is not None:
+        return Path(config.output_dir)
+    checkpoint = Path(config.ckpt)
+    usual = (checkpoint.stem, config.part) == ("best", "test")
+    name = "report" if usual else f"report-{checkpoint.stem}-{config.part}"
+    return run_folder(checkpoint) / name
+
+
 def changes(config: EvaluateConfig) -> dict[str, Any]:
     """What differs from training: where things lie now, and batch size; nothing is resumed."""
-    data: dict[str, Any] = {
-        "paths": {name: path for name, path in config.paths.items() if path is not None}
-    }
-    if config.batch_size is not None:
-        data["batch_size"] = config.batch_size
-    if config.cache_dir is not None:
-        data["cache_dir"] = config.cache_dir
-    return {"data": data, "ckpt": None}
+    given = {name: value for name, value in asdict(config.data).items() if value is not None}
+    given["paths"] = {name: path for name, path in config.data.paths.items() if path is not None}
+    return {"data": given, "ckpt": None}
 
 
 def check_data(manifest: Manifest, blueprint: Blueprint, checkpoint: Path) -> None:
@@ -77,10 +83,13 @@ def check_data(manifest: Manifest, blueprint: Blueprint, checkpoint: Path) -> No
     recorded = run_folder(checkpoint) / "manifest.csv"
     if recorded.is_file():
         then, now = set(read(recorded)["content"]), set(manifest.utterances["content"])
-        difference = f" ({len(then - now)} recordings gone, {len(now - then)} new)"
+        gone, new = len(then - now), len(now - then)
+        difference = (
+            f" ({gone} recordings gone, {new} new)" if gone or new else " (split otherwise)"
+        )
     raise ValueError(
         f"the corpora are not those that {checkpoint} was trained on{difference}: name the"
-        " unchanged copy with paths.<corpus>=FOLDER, or train again"
+        " unchanged copy with data.paths.<corpus>=FOLDER, or train again"
     )
 
 
@@ -109,13 +118,14 @@ def predict(
 def tabulate(utterances: pd.DataFrame, logits: np.ndarray, labels: list[str]) -> pd.DataFrame:
     """One row an utterance: what it is, what it was taken for, the probability of each class."""
     probabilities = torch.from_numpy(logits).softmax(dim=1).numpy()
-    table = utterances[["id", "corpus", "speaker", "gender", "emotion"]].copy()
+    table = utterances[["id", "corpus", "speaker", "gender", "split", "emotion"]].copy()
     table["predicted"] = [labels[index] for index in probabilities.argmax(axis=1)]
     table[[f"p_{label}" for label in labels]] = probabilities
     return table
 
 
 def score(predictions: pd.DataFrame, labels: list[str]) -> Scores:
+    """The scores of rows of `tabulate`."""
     true = predictions["emotion"].map(labels.index).to_numpy()
     predicted = predictions["predicted"].map(labels.index).to_numpy()
     return metrics.score(true, predicted, labels)

@@ -1,6 +1,7 @@
 """Pictures: the confusion matrix, and how the emotions are distributed."""
 
 from collections.abc import Sequence
+from itertools import cycle
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ from matplotlib.figure import Figure
 
 from ser.labels import LABELS
 
-INK, FAINT = "#24292f", "#d0d7de"
+INK, FAINT, ALARM = "#24292f", "#d0d7de", "#b42318"
 # Okabe and Ito (2008): told apart with every kind of colour vision.
 SERIES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7")
 
@@ -35,19 +36,23 @@ def draw_confusion(
         [f"{name} ({int(total)})" for name, total in zip(names, support[:, 0], strict=True)],
     )
     axes.set(xlabel="predicted", ylabel="true (utterances)")
-    axes.set_title("Share of each true class" if normalised else "Utterances", loc="left")
-    axes.tick_params(length=0)
+    title = "Share of each true class" if normalised else "Utterances, shaded by share of the row"
+    axes.set_title(title, loc="left")
+    axes.set_xticks(np.arange(len(names) - 1) + 0.5, minor=True)
+    axes.set_yticks(np.arange(len(names) - 1) + 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=1.5)
+    axes.tick_params(which="both", length=0)
     axes.spines[:].set_visible(False)
     return figure
 
 
 def draw_distribution(utterances: pd.DataFrame, by: str, order: Sequence[str]) -> Figure:
-    """Utterances of each emotion in each `split` or `corpus`: small multiples, one scale."""
+    """Utterances of each emotion in each `split` or `corpus`: one panel each, to its own scale."""
     table = pd.crosstab(utterances["emotion"], utterances[by])
     table = table.reindex(index=list(LABELS), columns=list(order), fill_value=0)
     figure = Figure(figsize=(max(7, 2.3 * len(order)), 3.6), layout="constrained")
-    panels = figure.subplots(1, len(order), sharey=True, sharex=True, squeeze=False)[0]
-    for axes, name, colour in zip(panels, order, SERIES, strict=False):
+    panels = figure.subplots(1, len(order), sharey=True, squeeze=False)[0]
+    for axes, name, colour in zip(panels, order, cycle(SERIES), strict=False):
         bars = axes.barh(table.index, table[name], color=colour)
         axes.bar_label(bars, padding=3, fontsize=8, color=INK)
         axes.set_title(f"{name} ({table[name].sum():,})", loc="left", fontsize=11)
@@ -57,5 +62,17 @@ def draw_distribution(utterances: pd.DataFrame, by: str, order: Sequence[str]) -
         axes.set_xticks([])
         axes.margins(x=0.18)
     panels[0].invert_yaxis()
-    figure.suptitle(f"Utterances by emotion and {by}", x=0.01, ha="left", fontsize=12)
     return figure
+
+
+def mark(figure: Figure, text: str, *, synthetic: bool) -> None:
+    """Say in the corner what a picture is of, and that nobody was speaking if it was so."""
+    colour = ALARM if synthetic else INK
+    figure.text(
+        0.99,
+        0.99,
+        f"{text}, synthetic audio" if synthetic else text,
+        ha="right",
+        va="top",
+        color=colour,
+    )

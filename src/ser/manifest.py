@@ -6,14 +6,14 @@ into `dropped` with its reason.
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 
 import pandas as pd
 
-from ser.audio import AudioCache
+from ser.audio import AudioCache, Fault
 from ser.corpora import CORPORA
 
 COLUMNS = (
@@ -23,6 +23,11 @@ COLUMNS = (
 DROPPED_COLUMNS = ("path", "corpus", "id", "emotion", "reason", "detail")
 # A typo in the file format would otherwise be a second, silent table.
 TEXT = {name: "str" for name in COLUMNS if name not in ("seconds", "sample_rate", "channels")}
+
+
+REMEDIES = {
+    Fault.LFS_POINTER.value: "Git LFS pointers, not audio: run `git lfs pull` in that folder",
+}
 
 
 class Reason(StrEnum):
@@ -125,7 +130,21 @@ def measure(manifest: Manifest, cache: AudioCache) -> Manifest:
     facts = pd.DataFrame([asdict(clip) for clip in clips], index=manifest.utterances.index)[names]
     utterances = manifest.utterances.join(facts.drop(columns=["fault", "detail"])).assign(split="")
     measured = Manifest(utterances[list(COLUMNS)], manifest.dropped)
-    return measured.drop(facts["fault"], facts["detail"])
+    measured = measured.drop(facts["fault"], facts["detail"])
+    check_present(measured, manifest.utterances["corpus"].unique())
+    return measured
+
+
+def check_present(manifest: Manifest, corpora: Iterable[str]) -> None:
+    """Raise ValueError where nothing is left of a corpus, rather than go on without it."""
+    for corpus in corpora:
+        if not (manifest.utterances["corpus"] == corpus).any():
+            lost = manifest.dropped[manifest.dropped["corpus"] == corpus]
+            fault = lost["reason"].value_counts().idxmax()
+            raise ValueError(
+                f"none of the {len(lost)} files of {CORPORA[corpus].title} can be used; most are"
+                f" {REMEDIES.get(str(fault), fault)} ({lost['path'].iloc[-1]})"
+            )
 
 
 def deduplicate(manifest: Manifest) -> Manifest:
@@ -152,6 +171,7 @@ def deduplicate(manifest: Manifest) -> Manifest:
 
 
 def check_ids(table: pd.DataFrame) -> None:
+    """Raise ValueError where one id has two contents: which one is right cannot be told."""
     contents = table.groupby("id")["content"].transform("nunique")
     clash = table[contents > 1]
     if not clash.empty:

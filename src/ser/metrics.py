@@ -45,8 +45,11 @@ class MacroF1(MulticlassF1Score):
 
 
 def build_metrics(classes: int) -> MetricCollection:
-    """Metrics over a whole epoch, updated with logits (batch, classes) and labels (batch,)."""
-    return MetricCollection(
+    """Metrics over a whole epoch, updated with logits (batch, classes) and labels (batch,).
+
+    They are of the device that computes them: in training every device validates everything.
+    """
+    metrics = MetricCollection(
         {
             "accuracy": MulticlassAccuracy(classes, average="micro"),
             "uar": UnweightedAverageRecall(classes, average="macro"),
@@ -57,6 +60,9 @@ def build_metrics(classes: int) -> MetricCollection:
             "confusion": MulticlassConfusionMatrix(classes),
         }
     )
+    for metric in metrics.values():
+        metric.sync_on_compute = False
+    return metrics
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The Hugging Face audio classifier: built from the hub, a folder or random weights, or rebuilt."""
 
 import json
+import os
 import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -57,6 +58,8 @@ def build_network(backbone: BackboneConfig, labels: Sequence[str]) -> PreTrained
     config = describe_network(backbone, labels)
     if not backbone.pretrained:
         return prepare_network(AutoModelForAudioClassification.from_config(config))
+    # transformers 5 would otherwise start a thread that asks the hub to convert old weights.
+    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
     network, loading = AutoModelForAudioClassification.from_pretrained(
         backbone.name,
         revision=backbone.revision,
@@ -76,6 +79,8 @@ def build_network(backbone: BackboneConfig, labels: Sequence[str]) -> PreTrained
             f"model.backbone.name={backbone.name}: {len(missing)} weights are missing or have"
             f" another shape, {missing[0]} among them; it is no backbone of its stated family"
         )
+    for name in ("projector", "classifier"):
+        getattr(network, name).reset_parameters()  # a head found there may be for other emotions
     return prepare_network(network)
 
 
@@ -101,6 +106,7 @@ def describe_network(backbone: BackboneConfig, labels: Sequence[str]) -> PreTrai
 
 
 def fetch(kind: Any, backbone: BackboneConfig) -> Any:
+    """Whatever an Auto class of transformers reads from the hub or from a folder."""
     try:
         return kind.from_pretrained(backbone.name, revision=backbone.revision)
     except (OSError, ValueError) as error:

@@ -1,6 +1,7 @@
 """What a person sees of a run: tables in the terminal, and the files of `report/`."""
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from ser import splits
+from ser.config import DataConfig
 from ser.corpora import CORPORA
-from ser.figures import draw_confusion, draw_distribution
-from ser.manifest import Manifest
+from ser.figures import draw_confusion, draw_distribution, mark
+from ser.manifest import Manifest, Reason
 from ser.metrics import Scores
 
 SCHEMA = 1  # of metrics.json; a change that breaks readers gets a new number
@@ -35,7 +37,7 @@ class Evaluation:
 def write(evaluation: Evaluation, folder: Path) -> None:
     """Write metrics.json, predictions.csv and the figures into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "metrics.json", json.dumps(describe(evaluation), indent=2) + "\n")
+    write_text(folder / "metrics.json", to_json(describe(evaluation)))
     table = evaluation.predictions.to_csv(index=False, float_format="%.6f")
     write_text(folder / "predictions.csv", table)
     confusion, labels = evaluation.scores.confusion, evaluation.labels
@@ -48,15 +50,31 @@ def write(evaluation: Evaluation, folder: Path) -> None:
         "distribution_by_corpus": draw_distribution(utterances, "corpus", corpora),
     }
     for name, figure in figures.items():
-        if evaluation.synthetic:
-            figure.text(0.99, 0.99, "synthetic audio", ha="right", va="top", color="#b42318")
-        figure.savefig(folder / f"{name}.png", dpi=160)
+        about = "all parts" if name.startswith("distribution") else f"{evaluation.part} part"
+        mark(figure, about, synthetic=evaluation.synthetic)
+        figure.savefig(folder / f"{name}.png.tmp", dpi=160, format="png")
+        (folder / f"{name}.png.tmp").replace(folder / f"{name}.png")
 
 
 def write_text(path: Path, text: str) -> None:
     temporary = path.with_name(f"{path.name}.tmp")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
+
+
+def to_json(content: dict[str, Any]) -> str:
+    """Indented JSON with lists of numbers on one line, as a matrix is read."""
+    text = json.dumps(content, indent=2)
+    return re.sub(r"\[[\s\d,]+\]", lambda match: " ".join(match[0].split()), text) + "\n"
+
+
+def describe_scores(scores: Scores) -> dict[str, Any]:
+    """Plain values; what cannot be said of a class that does not occur is null."""
+    plain = asdict(scores)
+    for row in plain["classes"].values():
+        if not row["support"]:
+            row |= {"recall": None, "f1": None, "precision": None}
+    return plain
 
 
 def describe(evaluation: Evaluation) -> dict[str, Any]:
@@ -69,17 +87,17 @@ def describe(evaluation: Evaluation) -> dict[str, Any]:
         "synthetic": evaluation.synthetic,
         "manifest": evaluation.manifest.fingerprint,
         "labels": list(evaluation.labels),
-        "overall": asdict(evaluation.scores),
-        "corpora": {name: asdict(scores) for name, scores in evaluation.corpora.items()},
+        "overall": describe_scores(evaluation.scores),
+        "corpora": {name: describe_scores(scores) for name, scores in evaluation.corpora.items()},
         "speakers_in_several_parts": len(leaks.speakers),
         "dropped": evaluation.manifest.dropped["reason"].value_counts().to_dict(),
     }
 
 
-def show_data(manifest: Manifest, *, synthetic: bool) -> None:
+def show_data(manifest: Manifest, data: DataConfig) -> None:
     """Print how many utterances each part has of each corpus, and what was dropped and why."""
-    utterances, console = manifest.utterances, Console()
-    if synthetic:
+    utterances, console = manifest.utterances, Console(soft_wrap=True)
+    if data.synthetic is not None:
         console.print("Synthetic data: generated tones, nobody is speaking.", style="bold yellow")
     table = Table("corpus")
     for column in (*splits.PARTS, "speakers", "dropped"):
@@ -93,6 +111,11 @@ def show_data(manifest: Manifest, *, synthetic: bool) -> None:
     if len(reasons):
         counts = ", ".join(f"{name} {count:,}" for name, count in reasons.items())
         console.print(f"Files dropped: {reasons.sum():,} ({counts}), each listed in dropped.csv.")
+    trimmed = (utterances["seconds"] > data.max_seconds).sum()
+    if trimmed:
+        console.print(f"Longer than data.max_seconds={data.max_seconds}, and trimmed: {trimmed:,}.")
+    if data.synthetic is None:
+        show_missing(manifest, console)
     shared = splits.find_leaks(utterances).speakers
     speakers = utterances["speaker"].nunique()
     if shared:
@@ -102,16 +125,24 @@ def show_data(manifest: Manifest, *, synthetic: bool) -> None:
         )
 
 
+def show_missing(manifest: Manifest, console: Console) -> None:
+    """Print which corpora have fewer files than a complete copy."""
+    dropped = manifest.dropped[manifest.dropped["reason"] != Reason.MIRROR]
+    named = pd.concat([manifest.utterances, dropped[dropped["id"] != ""]])
+    for name, rows in named.groupby("corpus"):
+        corpus = CORPORA[str(name)]
+        if len(rows) < corpus.files:
+            console.print(f"{corpus.title} is incomplete: {len(rows):,} of {corpus.files:,} files.")
+
+
 def show_run(output_dir: Path, checkpoint: Path | None, monitor: str, score: float) -> None:
     """Print where a finished run lies, and what to do with it."""
-    console = Console()
+    console = Console(soft_wrap=True)
     if checkpoint is None:
         console.print(f"Done; no checkpoint was kept in {output_dir}.")
         return
-    console.print(
-        f"Best {monitor} {score:.3f}. The run is in {shorten(output_dir)}; to evaluate it:"
-    )
-    console.print(f"  python evaluate.py ckpt={shorten(checkpoint)}", soft_wrap=True)
+    console.print(f"Best {monitor} {score:.3f}. The run is in {shorten(output_dir)}")
+    console.print(f"To evaluate it: python evaluate.py ckpt={shorten(checkpoint)}")
 
 
 def show_scores(evaluation: Evaluation, folder: Path) -> None:

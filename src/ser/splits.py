@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
-from ser.config import SplitConfig, SplitKind
+from ser.config import Part, SplitConfig, SplitKind
 from ser.manifest import Manifest
 
 MOST_FOLDS = 20  # the speakers of a corpus are shared out in steps of a twentieth
-PARTS = ("train", "val", "test")
+PARTS = tuple(str(part) for part in Part)
 
 
 @dataclass(frozen=True)
@@ -35,20 +35,19 @@ def assign(manifest: Manifest, config: SplitConfig) -> Manifest:
     kinds = {SplitKind.stratified: split_stratified, SplitKind.speaker: split_by_speaker}
     split = Manifest(table.assign(split=kinds[config.kind](table, config)), manifest.dropped)
     check_emotions(split.utterances, config)
-    leaks = find_leaks(split.utterances)
-    if leaks.recordings or (leaks.speakers and config.kind == SplitKind.speaker):
-        raise ValueError(f"split.kind={config.kind} leaks between the parts: {leaks}")
+    check_leaks(split.utterances, config)
     return split
 
 
 def split_stratified(table: pd.DataFrame, config: SplitConfig) -> pd.Series:
     """At random, in equal shares of every emotion, and of every corpus within it."""
+    counts = table["emotion"].value_counts()
+    if counts.min() < 3:
+        raise ValueError(f"{counts.idxmin()} has fewer than 3 utterances, too few for three parts")
     strata = table["emotion"].str.cat(table["corpus"], sep="/")
     rare = strata.map(strata.value_counts()) < 10  # too few for a tenth of them
-    strata = strata.where(~rare, table["emotion"])
-    if strata.value_counts().min() < 3:
-        few = strata.value_counts().idxmin()
-        raise ValueError(f"{few} has fewer than 3 utterances, too few for three parts")
+    largest = strata.groupby(table["emotion"]).transform(lambda rows: rows.value_counts().idxmax())
+    strata = strata.where(~rare, largest)
     rest, test = draw(np.arange(len(table)), strata, config.test, config.seed)
     _, val = draw(rest, strata, config.val / (1 - config.test), config.seed)
     split = np.full(len(table), "train", dtype=object)
@@ -59,6 +58,7 @@ def split_stratified(table: pd.DataFrame, config: SplitConfig) -> pd.Series:
 def draw(
     rows: np.ndarray, strata: pd.Series, share: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
+    """The rows that stay and those drawn, a `share` of every stratum."""
     try:
         kept, drawn = train_test_split(
             rows, test_size=share, stratify=strata.iloc[rows], random_state=seed
@@ -113,10 +113,21 @@ def check_emotions(table: pd.DataFrame, config: SplitConfig) -> None:
         if missing:
             corpora = ", ".join(sorted(table["corpus"].unique()))
             raise ValueError(
-                f"split.kind={config.kind} puts no {', '.join(missing)} into {part}: {corpora}"
-                f" ({table['speaker'].nunique()} speakers, {len(table)} utterances) cannot be"
-                " split so; add corpora, change the shares, or use split=stratified"
+                f"split={config.kind} leaves the {part} part without {', '.join(missing)}:"
+                f" {corpora} ({table['speaker'].nunique()} speakers, {len(table)} utterances)"
+                " cannot be split so; add corpora, change the shares, or use split=stratified"
             )
+
+
+def check_leaks(table: pd.DataFrame, config: SplitConfig) -> None:
+    """Raise ValueError where a recording, or in a speaker split a speaker, is in two parts."""
+    leaks = find_leaks(table)
+    shared = leaks.recordings or (leaks.speakers if config.kind == SplitKind.speaker else ())
+    if shared:
+        raise ValueError(
+            f"split.kind={config.kind} leaks: {len(shared)} recordings or speakers are in two"
+            f" parts, {shared[0]} among them; this is a fault of ser, please report it"
+        )
 
 
 def find_leaks(table: pd.DataFrame) -> Leaks:

@@ -33,6 +33,12 @@ from ser.model import (
 from ser.module import EmotionClassifier
 from ser.trainer_config import TrainerConfig
 
+# With these changed, resumed training would be something else than either run.
+FIXED_WHEN_RESUMED = frozenset(
+    {"seed", "data.batch_size", "data.max_seconds", "data.padding", "data.corpora"}
+    | {"trainer.accumulate_grad_batches"}
+)
+
 
 @dataclass(frozen=True)
 class TrainResult:
@@ -55,13 +61,13 @@ def train(config: TrainConfig) -> TrainResult:
     quieten()
     seed_everything(config.seed, workers=True, verbose=False)
     refuse_to_overwrite(Path(config.output_dir), config.ckpt)
+    trainer = build_trainer(config.trainer)  # first: what the machine has not is known at once
     manifest = prepare(config.data, config.split)
-    rank_zero_only(report.show_data)(manifest, synthetic=config.data.synthetic is not None)
+    rank_zero_only(report.show_data)(manifest, config.data)
     module, data = build(config, manifest)
     if config.ckpt is not None:
-        check_resumable(Path(config.ckpt), module)
+        check_resumable(Path(config.ckpt), config, module)
     record(manifest, config)
-    trainer = build_trainer(config.trainer)
     trainer.fit(module, data, ckpt_path=config.ckpt)
     if not config.trainer.fast_dev_run:
         finish_epoch(trainer, module, data)
@@ -94,7 +100,8 @@ def build_trainer(config: TrainerConfig) -> Trainer:
         return instantiate(replace(config, precision=resolve_precision(config)))
     except InstantiationException as error:
         if isinstance(error.__cause__, MisconfigurationException):
-            raise ValueError(f"trainer: {error.__cause__}") from error
+            hint = "see trainer.accelerator, trainer.devices and trainer.precision"
+            raise ValueError(f"trainer: {error.__cause__} ({hint})") from error
         raise
 
 
@@ -130,26 +137,35 @@ def record(manifest: Manifest, config: TrainConfig) -> None:
         report.write_text(output_dir / ".hydra" / f"{name}.yaml", text)
 
 
-def check_resumable(ckpt: Path, module: EmotionClassifier) -> None:
-    """Raise ValueError where a checkpoint was trained with other labels, network, recipe or data.
+def check_resumable(ckpt: Path, config: TrainConfig, module: EmotionClassifier) -> None:
+    """Raise ValueError where a checkpoint does not fit these settings, or has nothing left to do.
 
-    The optimiser and the schedule are restored, so another learning rate would be ignored.
+    The optimiser is restored, and the schedule is stretched to the new number of steps.
     """
-    then, _ = read_checkpoint(ckpt)
-    now = Blueprint(**module.hparams)
-    for key, value in then.config["model"].items():
-        if key != "backbone" and now.config["model"].get(key) != value:
-            raise ValueError(
-                f"ckpt={ckpt} was trained with model.{key}={value}: use that to resume"
-            )
-    mends = {
-        "labels": "use the labels it was trained with",
-        "network": "use the same backbone options",
-        "manifest": "use the same data and split options",
-    }
-    for name, mend in mends.items():
-        if getattr(then, name) != getattr(now, name):
-            raise ValueError(f"ckpt={ckpt} was trained with another {name}: {mend} to resume")
+    then, now = read_checkpoint(ckpt)[0], Blueprint(**module.hparams)
+    before, after = flatten(then.config), flatten(now.config)
+    for key in sorted(before.keys() | after.keys()):
+        fixed = key.startswith(("model.", "split.")) or key in FIXED_WHEN_RESUMED
+        if fixed and before.get(key) != after.get(key):
+            raise ValueError(f"ckpt={ckpt} was trained with {key}={before.get(key)}: keep it so")
+    if (then.labels, then.manifest) != (now.labels, now.manifest):
+        raise ValueError(f"ckpt={ckpt} was trained on other data: the corpora have changed since")
+    progress = torch.load(ckpt, weights_only=True, map_location="cpu", mmap=True)
+    batches = progress["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+    epochs = progress["epoch"] + bool(batches["is_last_batch"])
+    for done, key in ((epochs, "max_epochs"), (progress["global_step"], "max_steps")):
+        limit = getattr(config.trainer, key)
+        if limit != -1 and done >= limit:
+            raise ValueError(f"ckpt={ckpt} is done, trainer.{key}={limit}: give more to go on")
+
+
+def flatten(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by their full keys."""
+    flat = {}
+    for key, value in settings.items():
+        nested = isinstance(value, dict) and value
+        flat |= flatten(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return flat
 
 
 def finish_epoch(trainer: Trainer, module: EmotionClassifier, data: EmotionDataModule) -> None:
@@ -199,8 +215,9 @@ def log_run(logger: TensorBoardLogger, config: TrainConfig, result: TrainResult)
 
 def quieten() -> None:
     """Silence what Lightning says that is either known here or no advice for this project."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
+    for name in ("lightning.pytorch", "lightning.fabric", "matplotlib.font_manager"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("huggingface_hub").propagate = False  # it has a handler of its own
     for message in (
         r".*does not have many workers.*",  # the cache reads a batch in a millisecond
         r".*number of training batches .* is smaller than the logging interval.*",

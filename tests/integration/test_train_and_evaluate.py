@@ -160,11 +160,13 @@ def test_a_checkpoint_of_another_recipe_is_not_resumed(run, quick_config, tmp_pa
     last = run.output_dir / "checkpoints" / "last.ckpt"
     for override, words in (
         ("model.lr=1e-5", r"model\.lr=0\.003"),
-        ("split.seed=5", "another manifest"),
-        ("model.backbone.layerdrop=0.5", "another network"),
+        ("split.seed=5", r"split\.seed=0: keep it so"),
+        ("model.backbone.layerdrop=0.5", r"model\.backbone\.layerdrop=0\.0"),
+        ("data.batch_size=4", r"data\.batch_size=16"),
+        ("trainer.max_epochs=2", r"trainer\.max_epochs=2: give more"),
     ):
         with pytest.raises(ValueError, match=words):
-            train(quick_config(tmp_path, f"ckpt={last}", override))
+            train(quick_config(tmp_path, f"ckpt={last}", "trainer.max_epochs=3", override))
 
 
 def test_a_finished_run_is_not_overwritten(run, quick_config):

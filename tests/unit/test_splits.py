@@ -51,7 +51,7 @@ def test_two_speakers_are_for_training_and_four_are_shared_out_two_one_one():
 
 def test_a_speaker_split_of_two_speakers_alone_is_refused():
     with pytest.raises(
-        ValueError, match=r"puts no happy, neutral, sad into val: tess \(2 speakers"
+        ValueError, match=r"leaves the val part without happy, neutral, sad: tess \(2 speakers"
     ):
         split(table({"tess": 2}), "speaker")
 
@@ -60,7 +60,7 @@ def test_an_emotion_that_misses_a_part_is_named():
     frame = table({"ravdess": 10})
     one = frame["speaker"] == "ravdess/0"
     frame.loc[one & (frame["emotion"] == "sad"), "emotion"] = "calm"
-    with pytest.raises(ValueError, match="puts no calm into"):
+    with pytest.raises(ValueError, match="part without calm"):
         split(frame, "speaker")
 
 
