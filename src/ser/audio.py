@@ -8,6 +8,7 @@ import csv
 import hashlib
 import os
 import uuid
+import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -24,7 +25,7 @@ from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
 SAMPLE_RATE = 16_000
 SILENCE = 1e-3  # of full scale; the quietest RAVDESS recording peaks at six times this
-RECIPE = f"1-{SAMPLE_RATE}-mono-soxr_hq-int16"  # a change to the decoding below needs a new number
+RECIPE = f"2-{SAMPLE_RATE}-mono-soxr_hq-int16"  # a change to the decoding below needs a new number
 FILES_PER_SHARD = 1024
 COLUMNS = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
 
@@ -49,7 +50,8 @@ class Clip:
 
     `size` (bytes) and `mtime_ns` tell whether the file has changed since; `sample_rate` (Hz),
     `channels` and `seconds` are the file's own; `content` is a hash of the decoded mono samples
-    at their own rate. Offset and length in the shard are counted in samples.
+    at their own rate. `offset` and `length` in the shard are counted in samples; `checksum` is the
+    CRC-32 of the samples there, and `peak` what their full range stands for.
     """
 
     path: str
@@ -66,6 +68,7 @@ class Clip:
     shard: str = ""
     offset: int = 0
     length: int = 0
+    checksum: int = 0
 
 
 def decode(path: Path) -> tuple[Waveform, int, str, int]:
@@ -109,9 +112,18 @@ def examine(path: Path) -> tuple[Clip, NDArray[np.int16]]:
         return replace(clip, fault=fault), nothing
     content = hashlib.blake2b(waveform.tobytes(), digest_size=16, salt=b"%d" % sample_rate)
     resampled = resample(waveform, sample_rate)
+    if len(resampled) == 0:
+        return replace(clip, fault=Fault.EMPTY, detail="less than a sample at 16 kHz"), nothing
     peak = float(np.abs(resampled).max())
-    scaled = np.round(resampled * (32767 / peak)).astype(np.int16)
-    return replace(clip, peak=peak, content=content.hexdigest(), length=len(scaled)), scaled
+    scaled = np.round(resampled / peak * 32767).astype(np.int16)
+    clip = replace(
+        clip,
+        peak=min(peak, 1.0),  # floating-point files can be far over full scale
+        content=content.hexdigest(),
+        length=len(scaled),
+        checksum=zlib.crc32(scaled.tobytes()),
+    )
+    return clip, scaled
 
 
 def damage(path: Path, size: int) -> str:
@@ -145,12 +157,15 @@ class AudioCache:
 
     A shard is written under a temporary name and renamed, its index last, so an interrupted run
     loses at most the shard in progress; a lock keeps two runs from doing the same work. A shard
-    that does not have the size its index says is ignored, and so decoded anew.
+    whose index cannot be read, or that is shorter than it says, is ignored, and so decoded anew.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.expanduser() / RECIPE
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"data.cache_dir={folder} cannot be used: {error}") from error
         self._files: dict[tuple[str, int, int], Clip] = {}
         self._contents: dict[str, Clip] = {}
         self._shards: dict[str, NDArray[np.int16]] = {}
@@ -169,12 +184,19 @@ class AudioCache:
         return [self._files.get(identity(path)) or examine(path)[0] for path in paths]
 
     def read(self, content: str) -> Waveform:
-        """The samples (time,) at 16 kHz of the clip with this content hash, as recorded."""
+        """The samples (time,) at 16 kHz of the clip with this content hash, as recorded.
+
+        Raises ValueError where the cache has been damaged.
+        """
         clip = self._contents[content]
         if clip.shard not in self._shards:
             file = self.folder / f"{clip.shard}.pcm"
             self._shards[clip.shard] = np.memmap(file, dtype=np.int16, mode="r")
         samples = self._shards[clip.shard][clip.offset : clip.offset + clip.length]
+        if zlib.crc32(samples.tobytes()) != clip.checksum:
+            raise ValueError(
+                f"{self.folder / clip.shard}.pcm is damaged: delete it, and run this again"
+            )
         return samples.astype(np.float32) * np.float32(clip.peak / 32767)
 
     def _missing(self, paths: Sequence[Path]) -> list[Path]:
@@ -216,8 +238,11 @@ class AudioCache:
         for index in sorted(self.folder.glob("*.csv")):
             if index.stem in self._loaded:
                 continue
-            with index.open(newline="", encoding="utf-8") as file:
-                clips = [read_clip(row) for row in csv.DictReader(file)]
+            try:
+                with index.open(newline="", encoding="utf-8") as file:
+                    clips = [read_clip(row) for row in csv.DictReader(file)]
+            except (ValueError, KeyError, TypeError):  # not as it was written
+                continue
             samples = index.with_suffix(".pcm")
             length = max((clip.offset + clip.length for clip in clips), default=0)
             if samples.is_file() and samples.stat().st_size >= 2 * length:

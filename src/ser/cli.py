@@ -33,8 +33,8 @@ def one_line_errors(folder: str | None = None) -> Iterator[None]:
         if not is_ours(error):
             raise  # a fault in the code: the traceback is needed
         stop(error, str(error))
-    except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(" ".join(["Interrupted.", *map(str, error.args)]), file=sys.stderr)
         sys.exit(130)
     finally:
         if folder is not None:
@@ -63,7 +63,7 @@ def sentence(error: Exception) -> str:
     from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
     if isinstance(error, OverrideParseException):
-        return f"{error.override} is not key=value (--help explains; quote a value with = or ,)."
+        return f"{error.override} cannot be read as key=value; quote odd characters (see --help)."
     if isinstance(error, MissingConfigException) and error.options is not None:
         name, _, option = str(error.missing_cfg_file).rpartition("/")
         return f"{name}={option}: there is only {', '.join(error.options)}."

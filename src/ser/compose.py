@@ -12,7 +12,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from ser.config import EvaluateConfig, TrainConfig, require_file
-from ser.setting import suggest
+from ser.setting import require, suggest
 from ser.trainer_config import SCHEMA
 
 Config = TypeVar("Config")
@@ -92,6 +92,7 @@ def settle(composed: DictConfig) -> DictConfig:
     """
     hydra = HydraConfig.get()
     typed, folder = list(hydra.overrides.task), hydra.runtime.output_dir
+    require(bool(str(composed.output_dir).strip()), "output_dir", "", "is empty")
     if composed.ckpt is None:
         return fill_in(composed, folder, typed)
     require_file("ckpt", composed.ckpt)

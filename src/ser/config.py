@@ -62,15 +62,15 @@ class DataConfig:
         require(bool(self.corpora), "data.corpora", "[]", f"name some of {', '.join(known)}")
         for key, names in (("data.corpora", self.corpora), ("data.paths", list(self.paths))):
             for name in names:
-                rule = f"there is only {', '.join(known)}{suggest(name, known).rstrip('?')}"
-                require(name in CORPORA, key, name, rule)
+                rule = f"there is only {', '.join(known)}{suggest(str(name), known).rstrip('?')}"
+                require(isinstance(name, str) and name in CORPORA, key, name, rule)
         repeated = len(set(self.corpora)) < len(self.corpora)
         require(not repeated, "data.corpora", self.corpora, "names a corpus twice")
         for name in self.corpora:
             folder = self.paths.get(name)
-            found = folder is None or Path(folder).expanduser().is_dir()
-            require(found, f"data.paths.{name}", folder, "no such folder")
-        require(self.max_seconds >= 0.25, "data.max_seconds", self.max_seconds, "at least 0.25 s")
+            require(is_folder_or_none(folder), f"data.paths.{name}", folder, "no such folder")
+        within = 0.25 <= self.max_seconds <= 3600
+        require(within, "data.max_seconds", self.max_seconds, "from 0.25 s to an hour")
         require(self.batch_size >= 1, "data.batch_size", self.batch_size, "at least 1")
         require(self.num_workers >= 0, "data.num_workers", self.num_workers, "0 or more")
 
@@ -89,7 +89,7 @@ class SplitConfig:
             require(0 < share < 1, key, share, "a share between 0 and 1")
         total = self.val + self.test
         require(total < 1, "split.val+split.test", total, "must leave something for training")
-        require(self.seed >= 0, "split.seed", self.seed, "0 or more")
+        require(0 <= self.seed < 2**32, "split.seed", self.seed, "from 0 to 2**32 - 1")
 
 
 @dataclass
@@ -123,8 +123,9 @@ class ModelConfig:
     label_smoothing: float = setting(0.0, "of the cross-entropy")
 
     def __post_init__(self) -> None:
-        require(self.lr > 0, "model.lr", self.lr, "must be above 0")
-        require(self.weight_decay >= 0, "model.weight_decay", self.weight_decay, "0 or more")
+        require(0 < self.lr < 1e3, "model.lr", self.lr, "must be above 0, and finite")
+        decay = self.weight_decay
+        require(0 <= decay < 1e3, "model.weight_decay", decay, "0 or more, and finite")
         for key in ("warmup_ratio", "label_smoothing"):
             share = getattr(self, key)
             require(0 <= share < 1, f"model.{key}", share, "at least 0 and below 1")
@@ -146,6 +147,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         require(0 <= self.seed < 2**32, "seed", self.seed, "from 0 to 2**32 - 1")
         require_file("ckpt", self.ckpt)
+        if not self.logger and "learning_rate" in self.callbacks:
+            raise ValueError("callbacks.learning_rate needs a logger: ~callbacks.learning_rate")
         trainer = self.trainer
         endless = trainer.max_epochs == -1 and trainer.max_steps == -1
         require(
@@ -167,8 +170,7 @@ class EvaluateDataConfig:
 
     def __post_init__(self) -> None:
         for name, folder in self.paths.items():
-            found = folder is None or Path(folder).expanduser().is_dir()
-            require(found, f"data.paths.{name}", folder, "no such folder")
+            require(is_folder_or_none(folder), f"data.paths.{name}", folder, "no such folder")
         size = self.batch_size
         require(size is None or size >= 1, "data.batch_size", size, "at least 1")
 
@@ -187,6 +189,10 @@ class EvaluateConfig:
         require_file("ckpt", self.ckpt)
         rule = f"is none of {', '.join(ACCELERATORS)}"
         require(self.accelerator in ACCELERATORS, "accelerator", self.accelerator, rule)
+
+
+def is_folder_or_none(path: str | None) -> bool:
+    return path is None or (bool(path.strip()) and Path(path).expanduser().is_dir())
 
 
 def require_file(key: str, path: str | None) -> None:

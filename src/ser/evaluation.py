@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from lightning import Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from omegaconf.errors import OmegaConfBaseException
 from transformers import Wav2Vec2FeatureExtractor
 
 from ser import metrics, report
@@ -30,7 +31,13 @@ def evaluate(config: EvaluateConfig) -> Scores:
     quieten()
     checkpoint = Path(config.ckpt)
     network, blueprint = load_network(checkpoint)
-    settings = from_plain(blueprint.config, changes(config))
+    try:
+        settings = from_plain(blueprint.config, changes(config))
+    except (ValueError, OmegaConfBaseException) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"{checkpoint} cannot be evaluated with these settings: {reason}"
+        ) from error
     manifest = prepare(settings.data, settings.split)
     check_data(manifest, blueprint, checkpoint)
     module = EmotionClassifier(network, blueprint, settings.model)

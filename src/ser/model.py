@@ -22,6 +22,11 @@ from transformers import (
 from ser.audio import SAMPLE_RATE
 from ser.config import BackboneConfig
 
+# What torch raises for a file that is none of its own, or not what was expected of it.
+UNREADABLE = (
+    *(pickle.UnpicklingError, RuntimeError, KeyError, TypeError, EOFError, IndexError),
+    *(AttributeError, ValueError),
+)
 FRESH = ("projector.", "classifier.", "layer_weights")  # what a pretrained backbone has not
 
 
@@ -46,7 +51,7 @@ class MaskedGroupNorm(nn.GroupNorm):
         centred = frames - mean
         variance = (centred.square() * valid).sum(-1, keepdim=True) / count
         scaled = centred * torch.rsqrt(variance + self.eps)
-        return scaled * self.weight[:, None] + self.bias[:, None]
+        return (scaled * self.weight[:, None] + self.bias[:, None]).to(input.dtype)
 
 
 def build_network(backbone: BackboneConfig, labels: Sequence[str]) -> PreTrainedModel:
@@ -205,7 +210,7 @@ def read_checkpoint(path: Path) -> tuple[Blueprint, dict[str, torch.Tensor]]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         blueprint = Blueprint(**checkpoint["hyper_parameters"])
         state = checkpoint["state_dict"]
-    except (pickle.UnpicklingError, RuntimeError, KeyError, TypeError, EOFError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"{path} is no checkpoint of this project, or is damaged") from error
     prefix = "network."
     weights = {
@@ -223,6 +228,9 @@ def run_folder(checkpoint: Path) -> Path:
 def load_network(path: Path) -> tuple[PreTrainedModel, Blueprint]:
     """The trained network of a checkpoint, in evaluation mode, and its blueprint."""
     blueprint, weights = read_checkpoint(path)
-    network = rebuild_network(blueprint.network)
-    network.load_state_dict(weights)
+    try:
+        network = rebuild_network(blueprint.network)
+        network.load_state_dict(weights)
+    except (RuntimeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged: its weights are not those it describes") from error
     return network.eval(), blueprint

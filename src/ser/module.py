@@ -56,7 +56,7 @@ class EmotionClassifier(LightningModule):
 
     def on_train_start(self) -> None:
         if self.trainer.ckpt_path and self.trainer.is_global_zero:
-            log.info("resumed at epoch %d, step %d", self.current_epoch, self.global_step)
+            log.info("resumed at step %d", self.global_step)
 
     def training_step(self, batch: Batch) -> torch.Tensor:
         logits = self(batch["input_values"], batch["attention_mask"])
@@ -73,6 +73,7 @@ class EmotionClassifier(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         self.validated_step = self.global_step
+        self.check_finite()
         values = self.val_metrics.compute()
         self.val_metrics.reset()
         for name in SCALARS:
@@ -87,6 +88,19 @@ class EmotionClassifier(LightningModule):
             picture = figures.draw_confusion(values["confusion"].tolist(), self.labels)
             figures.mark(picture, "val", synthetic=self.synthetic)
             self.logger.experiment.add_figure("val/confusion", picture, self.global_step)
+
+    def check_finite(self) -> None:
+        """Raise ValueError where the weights have become infinite or no number.
+
+        It comes before the checkpoints are written, so those of the last validation are kept.
+        """
+        if all(bool(parameter.isfinite().all()) for parameter in self.network.parameters()):
+            return
+        raise ValueError(
+            f"training has diverged in epoch {self.current_epoch}: the weights are not finite any"
+            f" more; try a lower model.lr (it is {self.config.lr}), a longer model.warmup_ratio, or"
+            " trainer.precision=32-true; the checkpoints of the last validation are kept"
+        )
 
     def predict_step(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """The rows (batch,) of the part and their logits (batch, classes)."""

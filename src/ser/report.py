@@ -139,7 +139,9 @@ def show_run(output_dir: Path, checkpoint: Path | None, monitor: str, score: flo
     """Print where a finished run lies, and what to do with it."""
     console = Console(soft_wrap=True)
     if checkpoint is None:
-        console.print(f"Done; no checkpoint was kept in {output_dir}.")
+        last = output_dir / "checkpoints" / "last.ckpt"
+        kept = f"only {shorten(last)} was kept" if last.exists() else "no checkpoint was kept"
+        console.print(f"Done. No validation chose a best checkpoint; {kept}.")
         return
     console.print(f"Best {monitor} {score:.3f}. The run is in {shorten(output_dir)}")
     console.print(f"To evaluate it: python evaluate.py ckpt={shorten(checkpoint)}")

@@ -105,7 +105,10 @@ def share_out_speakers(corpus: pd.DataFrame, config: SplitConfig) -> pd.Series:
 
 
 def check_emotions(table: pd.DataFrame, config: SplitConfig) -> None:
-    """Raise ValueError where an emotion of the data is missing from a part."""
+    """Raise ValueError where an emotion of the data is missing from a part, or is the only one."""
+    if table["emotion"].nunique() < 2:
+        only = ", ".join(table["emotion"].unique())
+        raise ValueError(f"the data hold one emotion only ({only}): there is nothing to tell apart")
     counts = table.groupby(["emotion", "split"]).size().unstack(fill_value=0)
     counts = counts.reindex(columns=list(PARTS), fill_value=0)
     for part in PARTS:

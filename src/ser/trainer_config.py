@@ -3,6 +3,7 @@
 `_target_` names the class that Hydra builds from the rest.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,12 +59,28 @@ class TrainerConfig:
             self.devices,
             "name a count from 1, -1 for all, a list of numbers, or auto",
         )
-        require(self.max_epochs >= -1, "trainer.max_epochs", self.max_epochs, "-1 or more")
-        require(self.max_steps >= -1, "trainer.max_steps", self.max_steps, "-1 or more")
+        for key in ("max_epochs", "max_steps"):
+            limit = getattr(self, key)
+            require(limit == -1 or limit >= 1, f"trainer.{key}", limit, "1 or more, or -1")
+        every = self.check_val_every_n_epoch
+        require(every >= 1, "trainer.check_val_every_n_epoch", every, "at least 1")
+        interval = self.val_check_interval
+        above = interval is None or (is_number(interval) and interval > 0)
+        require(above, "trainer.val_check_interval", interval, "above 0, or null")
+        for key in ("limit_train_batches", "limit_val_batches", "overfit_batches"):
+            limit = getattr(self, key)
+            rule = "a number of batches, or a share of them"
+            require(limit is None or is_number(limit), f"trainer.{key}", limit, rule)
+        dry = self.fast_dev_run
+        require(isinstance(dry, int), "trainer.fast_dev_run", dry, "true, false, or a number")
         batches = self.accumulate_grad_batches
         require(batches >= 1, "trainer.accumulate_grad_batches", batches, "at least 1")
         clip = self.gradient_clip_val
         require(clip is None or clip > 0, "trainer.gradient_clip_val", clip, "above 0, or null")
+
+
+def is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
 
 
 def valid_devices(devices: object) -> bool:
@@ -86,6 +103,16 @@ class CheckpointConfig:
     # After a validation only: `train` sees to an epoch that max_steps or max_time cuts short.
     save_on_train_epoch_end: bool = False
 
+    def __post_init__(self) -> None:
+        check_monitor("callbacks.checkpoint", self.monitor, self.mode)
+
+
+def check_monitor(key: str, monitor: str, mode: str) -> None:
+    known = re.fullmatch(r"val/(loss|uar|accuracy|macro_f1|(precision|recall|f1)/\w+)", monitor)
+    rule = "is none of val/uar, val/accuracy, val/macro_f1, val/loss, val/recall/EMOTION, ..."
+    require(known is not None, f"{key}.monitor", monitor, rule)
+    require(mode in ("min", "max"), f"{key}.mode", mode, "min or max")
+
 
 @dataclass
 class LastCheckpointConfig:
@@ -106,6 +133,11 @@ class EarlyStoppingConfig:
     patience: int = setting(5, "validations without a better one, then stop")
     min_delta: float = setting(0.0, "what counts as better")
     check_on_train_epoch_end: bool = False
+
+    def __post_init__(self) -> None:
+        check_monitor("callbacks.early_stopping", self.monitor, self.mode)
+        patience = self.patience
+        require(patience >= 0, "callbacks.early_stopping.patience", patience, "0 or more")
 
 
 @dataclass

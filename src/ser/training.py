@@ -12,7 +12,6 @@ import yaml
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning import Trainer, seed_everything
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -38,6 +37,9 @@ FIXED_WHEN_RESUMED = frozenset(
     {"seed", "data.batch_size", "data.max_seconds", "data.padding", "data.corpora"}
     | {"trainer.accumulate_grad_batches"}
 )
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def train(config: TrainConfig) -> TrainResult:
     if config.ckpt is not None:
         check_resumable(Path(config.ckpt), config, module)
     record(manifest, config)
-    trainer.fit(module, data, ckpt_path=config.ckpt)
+    fit(trainer, module, data, config)
     if not config.trainer.fast_dev_run:
         finish_epoch(trainer, module, data)
     return conclude(trainer, config)
@@ -99,10 +101,8 @@ def build_trainer(config: TrainerConfig) -> Trainer:
     try:
         return instantiate(replace(config, precision=resolve_precision(config)))
     except InstantiationException as error:
-        if isinstance(error.__cause__, MisconfigurationException):
-            hint = "see trainer.accelerator, trainer.devices and trainer.precision"
-            raise ValueError(f"trainer: {error.__cause__} ({hint})") from error
-        raise
+        hint = "see trainer.accelerator, trainer.devices, trainer.strategy, trainer.precision"
+        raise ValueError(f"trainer: {error.__cause__ or error} ({hint})") from error
 
 
 def resolve_precision(config: TrainerConfig) -> str:
@@ -117,11 +117,15 @@ def resolve_precision(config: TrainerConfig) -> str:
 
 
 def refuse_to_overwrite(output_dir: Path, ckpt: str | None) -> None:
-    last = report.shorten(output_dir / "checkpoints" / "last.ckpt")
-    if os.environ.get("LOCAL_RANK", "0") == "0" and ckpt is None and last.exists():
+    """Raise ValueError where the folder holds another run, or is none."""
+    folder = report.shorten(output_dir)
+    if output_dir.exists() and not output_dir.is_dir():
+        raise ValueError(f"output_dir={folder} is a file; name a folder")
+    taken = (output_dir / ".hydra").exists() or (output_dir / "checkpoints").exists()
+    if os.environ.get("LOCAL_RANK", "0") == "0" and ckpt is None and taken:
         raise ValueError(
-            f"output_dir={report.shorten(output_dir)} already holds a run: name another folder, or"
-            f" go on with that run by adding ckpt={last}"
+            f"output_dir={folder} already holds a run: name another folder, or go on with that run"
+            f" by adding ckpt={folder / 'checkpoints' / 'last.ckpt'}"
         )
 
 
@@ -129,7 +133,11 @@ def refuse_to_overwrite(output_dir: Path, ckpt: str | None) -> None:
 def record(manifest: Manifest, config: TrainConfig) -> None:
     """Write down what the run is about to be trained on, and with what settings."""
     output_dir = Path(config.output_dir)
-    (output_dir / ".hydra").mkdir(parents=True, exist_ok=True)
+    # Two runs may have started at once: the folder is of the one that makes this.
+    try:
+        (output_dir / ".hydra").mkdir(parents=True, exist_ok=config.ckpt is not None)
+    except FileExistsError as error:
+        raise ValueError(f"output_dir={output_dir} was taken by another run meanwhile") from error
     manifest.write(output_dir)
     settings = {"config": to_plain(config), "overrides": config.command}
     for name, content in settings.items():
@@ -151,6 +159,8 @@ def check_resumable(ckpt: Path, config: TrainConfig, module: EmotionClassifier) 
     if (then.labels, then.manifest) != (now.labels, now.manifest):
         raise ValueError(f"ckpt={ckpt} was trained on other data: the corpora have changed since")
     progress = torch.load(ckpt, weights_only=True, map_location="cpu", mmap=True)
+    if not progress.get("optimizer_states"):
+        raise ValueError(f"ckpt={ckpt} holds no optimiser state: it can be evaluated, not resumed")
     batches = progress["loops"]["fit_loop"]["epoch_loop.batch_progress"]
     epochs = progress["epoch"] + bool(batches["is_last_batch"])
     for done, key in ((epochs, "max_epochs"), (progress["global_step"], "max_steps")):
@@ -166,6 +176,23 @@ def flatten(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         nested = isinstance(value, dict) and value
         flat |= flatten(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
     return flat
+
+
+def fit(
+    trainer: Trainer, module: EmotionClassifier, data: EmotionDataModule, config: TrainConfig
+) -> None:
+    """Train. Raises KeyboardInterrupt for Ctrl-C and SystemExit(143) for SIGTERM.
+
+    Lightning 2.6 turns the one into a silent exit(1) and returns from the other as if all was done.
+    """
+    last = report.shorten(Path(config.output_dir) / "checkpoints" / "last.ckpt")
+    try:
+        trainer.fit(module, data, ckpt_path=config.ckpt)
+    except SystemExit as error:
+        raise KeyboardInterrupt(f"To go on: python train.py ckpt={last}") from error
+    if trainer.interrupted:
+        log.warning("Terminated. To go on: python train.py ckpt=%s", last)
+        raise SystemExit(143)
 
 
 def finish_epoch(trainer: Trainer, module: EmotionClassifier, data: EmotionDataModule) -> None:
@@ -189,12 +216,13 @@ def finish_epoch(trainer: Trainer, module: EmotionClassifier, data: EmotionDataM
 def conclude(trainer: Trainer, config: TrainConfig) -> TrainResult:
     """Log the hyperparameters beside the final metric, and say where the run lies."""
     callback: Any = trainer.checkpoint_callback
-    best = getattr(callback, "best_model_path", "")
-    score = getattr(callback, "best_model_score", None)
+    monitor = getattr(callback, "monitor", None) or ""
+    best = callback.best_model_path if monitor else ""
+    score = callback.best_model_score if monitor else None
     result = TrainResult(
         output_dir=Path(config.output_dir),
         checkpoint=Path(best) if best else None,
-        monitor=getattr(callback, "monitor", None) or "",
+        monitor=monitor,
         score=float("nan") if score is None else float(score),
     )
     if isinstance(trainer.logger, TensorBoardLogger) and trainer.is_global_zero:
@@ -224,6 +252,7 @@ def quieten() -> None:
         r"Checkpoint directory .* exists and is not empty.*",  # a resumed run, as asked for
         r"The dirpath has changed.*",  # resumed into a new run folder: `best` starts afresh there
         r".*You are using a custom batch sampler.*",  # ours leaves nothing out
+        r".*sync_dist=True.*",  # every device validates everything
         r".*treespec, LeafSpec.*",  # inside Lightning 2.6 itself
     ):
         warnings.filterwarnings("ignore", message=message)

@@ -125,7 +125,21 @@ def test_the_validation_score_of_the_best_checkpoint_is_found_again(run):
         )
     )
     assert scores.uar == pytest.approx(run.score, abs=1e-6)
-    assert (run.output_dir / "val" / "metrics.json").is_file()
+
+
+def test_reports_on_other_parts_and_checkpoints_leave_the_first_alone(run, scores):
+    report = run.output_dir / "report" / "metrics.json"
+    before = report.read_text()
+    evaluate(EvaluateConfig(ckpt=str(run.checkpoint), part=Part.val))
+    evaluate(EvaluateConfig(ckpt=str(run.checkpoint.with_name("last.ckpt"))))
+    assert report.read_text() == before
+    for name, part in (("report-best-val", "val"), ("report-last-test", "test")):
+        assert json.loads((run.output_dir / name / "metrics.json").read_text())["part"] == part
+
+
+def test_a_report_can_be_put_elsewhere(run, tmp_path):
+    evaluate(EvaluateConfig(ckpt=str(run.checkpoint), output_dir=str(tmp_path / "val")))
+    assert (tmp_path / "val" / "metrics.json").is_file()
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_gives_others(quick_config, tmp_path):

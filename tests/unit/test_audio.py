@@ -147,3 +147,60 @@ def test_two_runs_at_once_decode_a_file_once(tmp_path, write_tone):
         run.join()
     assert [run.exitcode for run in runs] == [0, 0, 0]
     assert len(shards(tmp_path / "cache")) == 1
+
+
+def test_content_tells_sample_rates_apart(tmp_path):
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 8000)
+    soundfile.write(tmp_path / "slow.wav", noise, 8000)
+    soundfile.write(tmp_path / "fast.wav", noise, 16_000)
+    assert examine(tmp_path / "slow.wav")[0].content != examine(tmp_path / "fast.wav")[0].content
+
+
+def test_a_clip_of_less_than_a_sample_is_empty(tmp_path):
+    soundfile.write(tmp_path / "blip.wav", np.array([0.5, 0.5]), 96_000)
+    assert examine(tmp_path / "blip.wav")[0].fault == Fault.EMPTY
+
+
+def test_samples_far_over_full_scale_are_scaled_down(tmp_path):
+    tone = np.sin(np.arange(1600) / 10)
+    soundfile.write(tmp_path / "loud.wav", tone * 1e30, 16_000, subtype="FLOAT")
+    cache = AudioCache(tmp_path / "cache")
+    [clip] = cache.add([tmp_path / "loud.wav"])
+    np.testing.assert_allclose(cache.read(clip.content), tone / np.abs(tone).max(), atol=1e-4)
+
+
+@pytest.mark.parametrize("damage", [b"", b"path,size\n1,2\n", b"\xff\xfe\x00rubbish"])
+def test_a_damaged_index_is_decoded_anew(tmp_path, write_tone, damage):
+    path = write_tone(tmp_path / "a.wav")
+    AudioCache(tmp_path / "cache").add([path])
+    [index] = (tmp_path / "cache").rglob("*.csv")
+    index.write_bytes(damage)
+    cache = AudioCache(tmp_path / "cache")
+    [clip] = cache.add([path])
+    assert len(cache.read(clip.content)) == SAMPLE_RATE // 2
+
+
+def test_changed_samples_in_the_cache_are_noticed(tmp_path, write_tone):
+    path = write_tone(tmp_path / "a.wav")
+    [clip] = AudioCache(tmp_path / "cache").add([path])
+    [shard] = (tmp_path / "cache").rglob("*.pcm")
+    shard.write_bytes(bytes(shard.stat().st_size))
+    with pytest.raises(ValueError, match=r"\.pcm is damaged: delete it"):
+        AudioCache(tmp_path / "cache").read(clip.content)
+
+
+def test_a_cache_folder_that_is_a_file_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"data\.cache_dir=.*file cannot be used"):
+        AudioCache(tmp_path / "file")
+
+
+@pytest.mark.parametrize("rate", [24_414, 48_000])
+def test_decoding_gives_what_librosa_gives(tmp_path, rate):
+    import librosa
+
+    noise = np.random.default_rng(0).normal(0, 0.1, (rate, 2))
+    soundfile.write(tmp_path / "noise.wav", noise, rate)
+    expected, _ = librosa.load(tmp_path / "noise.wav", sr=SAMPLE_RATE)
+    waveform, sample_rate, _, _ = decode(tmp_path / "noise.wav")
+    np.testing.assert_allclose(resample(waveform, sample_rate), expected, atol=1e-5)

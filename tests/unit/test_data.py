@@ -1,5 +1,7 @@
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -140,3 +142,28 @@ def test_evaluation_batches_are_sorted_by_length(module):
     data = module()
     seconds = [batch["attention_mask"].sum(1).max().item() for batch in data.val_dataloader()]
     assert all(one <= other for one, other in pairwise(seconds))
+
+
+def order(data: EmotionDataModule) -> list[int]:
+    return [row for batch in data.train_dataloader() for row in batch["rows"].tolist()]
+
+
+def test_training_batches_are_shuffled_by_the_seed(module):
+    data = module()
+    other = EmotionDataModule(data.manifest, data.config, data.feature_extractor, seed=1)
+    assert order(data) == order(data) != order(other)
+    assert sorted(order(data)) == list(range(len(data.manifest.part("train"))))
+    batches = [batch["attention_mask"].sum(1).max().item() for batch in data.train_dataloader()]
+    assert batches != sorted(batches)
+
+
+def test_devices_train_on_different_batches_and_validate_on_all(module):
+    seen = []
+    for rank in (0, 1):
+        data = module()
+        data.trainer = cast(Any, SimpleNamespace(global_rank=rank, world_size=2))
+        seen.append(order(data))
+        rows = [row for batch in data.val_dataloader() for row in batch["rows"].tolist()]
+        assert sorted(rows) == list(range(140))
+    assert not set(seen[0]) & set(seen[1])
+    assert len(seen[0]) + len(seen[1]) == len(module().manifest.part("train"))

@@ -150,3 +150,26 @@ def test_real_ravdess_loses_one_duplicate_and_real_tess_nothing(real_audio, cach
     assert len(tess.dropped) == 0
     assert tess.utterances["format"].str.startswith("AIFF").sum() == 2
     assert (tess.utterances["sample_rate"] == 96_000).sum() == 1
+
+
+def test_the_copy_nearest_the_root_stays_whatever_the_names(tmp_path, write_tone, build):
+    write_tone(tmp_path / "t/ZZ/OAF_back_sad.wav")
+    shutil.copytree(tmp_path / "t/ZZ", tmp_path / "t/AA/ZZ")
+    built = build(tess=tmp_path / "t")
+    assert built.utterances["path"].tolist() == [str(tmp_path / "t/ZZ/OAF_back_sad.wav")]
+
+
+def test_a_corpus_of_which_nothing_is_left_is_an_error(tmp_path, write_tone, build):
+    write_tone(tmp_path / "t/OAF_back_sad.wav")
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c/1001_IEO_ANG_XX.wav").write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(ValueError, match=r"none of the 1 files of CREMA-D.*git lfs pull"):
+        build(tess=tmp_path / "t", cremad=tmp_path / "c")
+
+
+@pytest.mark.parametrize("column", ["emotion", "content", "id"])
+def test_the_fingerprint_sees_each_column(corpora, cache_dir, column):
+    built = manifest.build({"tess": corpora / "tess"}, AudioCache(cache_dir))
+    changed = built.utterances.copy()
+    changed.loc[0, column] = "other"
+    assert Manifest(changed, built.dropped).fingerprint != built.fingerprint

@@ -168,3 +168,24 @@ def test_xlsr53_of_random_weights_has_the_published_size(compose_config):
         network = build_network(backbone, LABELS)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     assert parameters / 1e6 == pytest.approx(315.7, abs=0.5)
+
+
+def test_a_head_for_other_emotions_is_not_kept(pretrained):
+    """Eight classes in another order would fit, and be wrong."""
+    other = build(BackboneConfig(name=str(pretrained)))
+    other.save_pretrained(pretrained)
+    again = build(BackboneConfig(name=str(pretrained)))
+    assert not torch.equal(again.classifier.weight, other.classifier.weight)
+    assert not torch.equal(again.projector.weight, other.projector.weight)
+    layer = "encoder.layers.0.attention.k_proj.weight"
+    assert torch.equal(again.base_model.state_dict()[layer], other.base_model.state_dict()[layer])
+
+
+@pytest.mark.parametrize("norm", ["layer", "group"])
+def test_half_precision_weights_compute(norm):
+    network = build(tiny(norm)).to(torch.bfloat16).eval()
+    batch = collate([clip(0.5, 1), clip(0.7, 2)], 0)
+    values = batch["input_values"].to(torch.bfloat16)
+    with torch.no_grad():
+        logits = network(values, attention_mask=batch["attention_mask"]).logits
+    assert logits.isfinite().all()

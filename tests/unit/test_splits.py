@@ -3,7 +3,7 @@ import pytest
 
 from ser.config import SplitConfig, SplitKind
 from ser.manifest import DROPPED_COLUMNS, Manifest
-from ser.splits import PARTS, Leaks, assign, find_leaks
+from ser.splits import PARTS, Leaks, assign, check_leaks, find_leaks
 
 EMOTIONS = ("neutral", "happy", "sad")
 
@@ -113,3 +113,33 @@ def test_synthetic_speakers_of_the_quickstart_are_unseen(quick_config, tmp_path,
     seen = set(utterances.loc[utterances["split"] == "train", "speaker"])
     assert seen.isdisjoint(utterances.loc[utterances["split"] == "test", "speaker"])
     assert utterances.loc[utterances["split"] == "test", "emotion"].nunique() == 8
+
+
+def test_a_speaker_in_two_parts_fails_a_speaker_split_and_no_other():
+    frame = table({"ravdess": 1}).assign(split="train")
+    frame.loc[0, "split"] = "test"
+    check_leaks(frame, SplitConfig())
+    with pytest.raises(ValueError, match="ravdess/0"):
+        check_leaks(frame, SplitConfig(kind=SplitKind.speaker))
+
+
+def test_men_and_women_are_in_every_part_of_a_speaker_split():
+    frame = table({"ravdess": 24})
+    number = frame["speaker"].str.rpartition("/")[2].astype(int)
+    frame["gender"] = number.map(lambda index: "male" if index < 12 else "female")
+    for seed in range(5):
+        genders = split(frame, "speaker", seed=seed, test=0.2).groupby("split")["gender"].nunique()
+        assert genders.to_dict() == {"train": 2, "val": 2, "test": 2}
+
+
+def test_an_emotion_that_is_rare_in_one_corpus_only_is_split_with_the_others():
+    frame = table({"ravdess": 10, "tess": 2})
+    rare = frame.index[(frame["corpus"] == "tess") & (frame["emotion"] == "sad")][2:]
+    done = split(frame.drop(rare))
+    assert (done["corpus"] == "tess").sum() == 42
+
+
+def test_a_single_emotion_is_refused():
+    frame = table({"ravdess": 10})
+    with pytest.raises(ValueError, match=r"one emotion only \(sad\)"):
+        split(frame[frame["emotion"] == "sad"])

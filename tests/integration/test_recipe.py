@@ -1,0 +1,133 @@
+"""What really happens in the steps of a training run, seen by a callback."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from ser.data import prepare
+from ser.model import read_checkpoint
+from ser.training import build, build_trainer, train
+
+LR, CLIP, DECAY, SMOOTHING = 1e-3, 0.05, 0.07, 0.2
+PARTS = ("hidden", "attention", "activation", "feat_proj", "final")
+NO_DROPOUT = [f"+model.backbone.architecture.{part}_dropout=0.0" for part in PARTS]
+
+
+@dataclass
+class Recorder(Callback):
+    training: list[bool] = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
+    norms: list[float] = field(default_factory=list)
+    losses: list[tuple[float, float]] = field(default_factory=list)
+    rows: dict[int, list[int]] = field(default_factory=dict)
+    groups: list[dict[str, Any]] = field(default_factory=list)
+    expected: float = 0.0
+
+    def on_train_batch_start(self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int):
+        network = pl_module.network
+        self.training.append(all(module.training for module in network.modules()))
+        self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+        self.groups = trainer.optimizers[0].param_groups
+        self.rows.setdefault(trainer.current_epoch, []).extend(batch["rows"].tolist())
+        with torch.no_grad():
+            mask = batch["attention_mask"]
+            logits = network(batch["input_values"], attention_mask=mask).logits
+        chances = logits.log_softmax(1)
+        true = chances.gather(1, batch["labels"][:, None])[:, 0]
+        self.expected = -((1 - SMOOTHING) * true + SMOOTHING * chances.mean(1)).mean().item()
+
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+    ):
+        self.losses.append((outputs["loss"].item(), self.expected))
+        grads = [p.grad for p in pl_module.parameters() if p.grad is not None]
+        self.norms.append(torch.cat([grad.flatten() for grad in grads]).norm().item())
+
+
+@pytest.fixture(scope="module")
+def recorded(quick_config, tmp_path_factory):
+    config = quick_config(
+        tmp_path_factory.mktemp("recipe"),
+        "trainer.max_epochs=2",
+        "trainer.limit_train_batches=10",
+        f"trainer.gradient_clip_val={CLIP}",
+        "model.freeze_feature_encoder=true",
+        "model.schedule=linear",
+        "model.warmup_ratio=0.2",
+        f"model.lr={LR}",
+        f"model.weight_decay={DECAY}",
+        f"model.label_smoothing={SMOOTHING}",
+        *NO_DROPOUT,
+    )
+    module, data = build(config, prepare(config.data, config.split))
+    recorder = Recorder()
+    trainer: Any = build_trainer(config.trainer)
+    trainer.callbacks.append(recorder)
+    before = {name: value.clone() for name, value in module.network.state_dict().items()}
+    trainer.fit(module, data)
+    return recorder, module, before
+
+
+def test_the_network_trains_in_training_mode(recorded):
+    assert len(recorded[0].training) == 20
+    assert all(recorded[0].training)
+
+
+def test_the_loss_is_smoothed_cross_entropy_of_masked_logits(recorded):
+    for loss, expected in recorded[0].losses:
+        assert loss == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_rate_warms_up_and_decays_linearly(recorded):
+    rates = recorded[0].rates
+    assert rates[:5] == pytest.approx([0, LR / 4, LR / 2, LR * 3 / 4, LR])
+    assert rates[4:] == pytest.approx([LR * (20 - step) / 16 for step in range(4, 20)])
+
+
+def test_gradients_are_clipped_by_their_norm(recorded):
+    assert max(recorded[0].norms) == pytest.approx(CLIP, rel=1e-3)
+
+
+def test_matrices_decay_and_norms_and_biases_do_not(recorded):
+    assert [group["weight_decay"] for group in recorded[0].groups] == [DECAY, 0.0]
+
+
+def test_the_frozen_feature_encoder_stays_and_the_rest_moves(recorded):
+    _, module, before = recorded
+    for name, value in module.network.state_dict().items():
+        frozen = ".feature_extractor." in name
+        assert torch.equal(value, before[name]) == frozen, name
+    features = module.network.base_model.feature_extractor(torch.randn(1, 8000))
+    assert not features.requires_grad
+
+
+def test_every_epoch_has_an_order_of_its_own(recorded):
+    first, second = recorded[0].rows[0], recorded[0].rows[1]
+    assert first != second
+    assert len(set(first)) == len(first)
+
+
+def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(quick_config, tmp_path):
+    """With dropout, at the end of an epoch, under a schedule that does not know the end."""
+    constant = ["model.schedule=constant", "model.warmup_ratio=0", "trainer.limit_train_batches=5"]
+    train(quick_config(tmp_path / "whole", *constant, "trainer.max_epochs=3"))
+    train(quick_config(tmp_path / "part", *constant, "trainer.max_epochs=1"))
+    last = tmp_path / "part" / "checkpoints" / "last.ckpt"
+    train(quick_config(tmp_path / "rest", *constant, "trainer.max_epochs=3", f"ckpt={last}"))
+    whole = read_checkpoint(tmp_path / "whole" / "checkpoints" / "last.ckpt")[1]
+    resumed = read_checkpoint(tmp_path / "rest" / "checkpoints" / "last.ckpt")[1]
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_a_run_that_diverges_says_so_and_keeps_the_last_good_checkpoint(quick_config, tmp_path):
+    wild = ["model.lr=999", "model.schedule=constant", "trainer.gradient_clip_val=null"]
+    config = quick_config(tmp_path, *wild)
+    module, data = build(config, prepare(config.data, config.split))
+    network: Any = module.network
+    torch.nn.init.constant_(network.classifier.bias, float("nan"))
+    with pytest.raises(ValueError, match=r"diverged in epoch 0.*lower model\.lr"):
+        build_trainer(config.trainer).fit(module, data)
+    assert list(tmp_path.rglob("*.ckpt")) == []
