@@ -5,7 +5,7 @@ RUN := runs/quickstart_$(shell date +%Y-%m-%d_%H-%M-%S)
 
 .PHONY: quickstart install check format test test-all lock clean
 
-quickstart: $(VENV)/run.done ## train and evaluate on synthetic corpora, offline, in about two minutes
+quickstart: $(VENV)/run.done ## train and evaluate on synthetic corpora, in about a minute
 	$(BIN)/python train.py experiment=quickstart output_dir=$(RUN)
 	$(BIN)/python evaluate.py ckpt=$(RUN)/checkpoints/best.ckpt
 	@echo
@@ -42,6 +42,7 @@ $(VENV)/dev.done: $(VENV)/run.done requirements/dev.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/dev.lock
 	@touch $@
 
+# soxr below 1 because audiomentations, the augmentation library in view, needs it.
 lock: ## write requirements/*.lock anew from pyproject.toml
 	rm -rf $(VENV)-lock
 	$(PYTHON) -m venv $(VENV)-lock

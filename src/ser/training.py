@@ -183,14 +183,15 @@ def fit(
 ) -> None:
     """Train. Raises KeyboardInterrupt for Ctrl-C and SystemExit(143) for SIGTERM.
 
-    Lightning 2.6 turns the one into a silent exit(1) and returns from the other as if all was done.
+    Lightning 2.6 turns both into a silent exit.
     """
     last = report.shorten(Path(config.output_dir) / "checkpoints" / "last.ckpt")
     try:
         trainer.fit(module, data, ckpt_path=config.ckpt)
     except SystemExit as error:
-        raise KeyboardInterrupt(f"To go on: python train.py ckpt={last}") from error
-    if trainer.interrupted:
+        if not trainer.received_sigterm:
+            raise KeyboardInterrupt(f"To go on: python train.py ckpt={last}") from error
+    if trainer.received_sigterm:
         log.warning("Terminated. To go on: python train.py ckpt=%s", last)
         raise SystemExit(143)
 

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -127,6 +129,31 @@ def test_a_checkpoint_alone_goes_on_with_its_run(tmp_path, corpora, cache_dir):
     done = run("train.py", f"output_dir={folder}", *started)
     assert done.returncode == 2
     assert "already holds a run" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("sent", "code", "word"), [(signal.SIGINT, 130, "Interrupted."), (signal.SIGTERM, 143, "Terminated.")]
+)  # fmt: skip
+def test_a_stopped_run_says_how_to_go_on(tmp_path, corpora, cache_dir, sent, code, word):
+    folder = tmp_path / "run"
+    options = [f"data.synthetic={corpora}", f"data.cache_dir={cache_dir}", f"output_dir={folder}"]
+    command = [sys.executable, "train.py", "experiment=quickstart", "callbacks=quiet", *options]
+    process = subprocess.Popen(
+        [*command, "trainer.max_epochs=500", "callbacks.early_stopping.patience=500"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    last = folder / "checkpoints" / "last.ckpt"
+    while not last.exists():
+        assert process.poll() is None
+        time.sleep(0.2)
+    process.send_signal(sent)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert f"{word} To go on: python train.py ckpt={last}" in output
 
 
 @pytest.mark.slow
