@@ -66,13 +66,6 @@ def draw_distribution(utterances: pd.DataFrame, by: str, order: Sequence[str]) -
 
 
 def mark(figure: Figure, text: str, *, synthetic: bool) -> None:
-    """Say in the corner what a picture is of, and that nobody was speaking if it was so."""
-    colour = ALARM if synthetic else INK
-    figure.text(
-        0.99,
-        0.99,
-        f"{text}, synthetic audio" if synthetic else text,
-        ha="right",
-        va="top",
-        color=colour,
-    )
+    """Say below a picture what it is of, and that nobody was speaking if it was so."""
+    words = f"{text}, synthetic audio" if synthetic else text
+    figure.supxlabel(words, x=0.99, ha="right", fontsize=9, color=ALARM if synthetic else INK)

@@ -50,7 +50,11 @@ def write(evaluation: Evaluation, folder: Path) -> None:
         "distribution_by_corpus": draw_distribution(utterances, "corpus", corpora),
     }
     for name, figure in figures.items():
-        about = "all parts" if name.startswith("distribution") else f"{evaluation.part} part"
+        about = (
+            "utterances, all parts"
+            if name.startswith("distribution")
+            else f"{evaluation.part} part"
+        )
         mark(figure, about, synthetic=evaluation.synthetic)
         figure.savefig(folder / f"{name}.png.tmp", dpi=160, format="png")
         (folder / f"{name}.png.tmp").replace(folder / f"{name}.png")
@@ -116,12 +120,16 @@ def show_data(manifest: Manifest, data: DataConfig) -> None:
         console.print(f"Longer than data.max_seconds={data.max_seconds}, and trimmed: {trimmed:,}.")
     if data.synthetic is None:
         show_missing(manifest, console)
+    warn_of_overlap(utterances, console)
+
+
+def warn_of_overlap(utterances: pd.DataFrame, console: Console) -> None:
+    """Print how many speakers are on both sides, which scores alone do not tell."""
     shared = splits.find_leaks(utterances).speakers
-    speakers = utterances["speaker"].nunique()
     if shared:
         console.print(
-            f"{len(shared)} of {speakers} speakers are in more than one part, so scores will"
-            " flatter the model; split=speaker keeps them apart."
+            f"{len(shared)} of {utterances['speaker'].nunique()} speakers are in more than one"
+            " part, so scores flatter the model; split=speaker keeps them apart."
         )
 
 
@@ -149,7 +157,7 @@ def show_run(output_dir: Path, checkpoint: Path | None, monitor: str, score: flo
 
 def show_scores(evaluation: Evaluation, folder: Path) -> None:
     """Print the scores by class and by corpus, and where the report lies."""
-    console, scores = Console(), evaluation.scores
+    console, scores = Console(soft_wrap=True), evaluation.scores
     note = ": synthetic tones, a check of the software" if evaluation.synthetic else ""
     console.print(f"{evaluation.part} part, {scores.utterances:,} utterances{note}")
     table = Table("emotion")
@@ -167,7 +175,8 @@ def show_scores(evaluation: Evaluation, folder: Path) -> None:
         figures = (f"{value:.3f}" for value in (part.accuracy, part.uar, part.macro_f1))
         table.add_row(name, *figures, f"{part.utterances:,}", style="bold" if name == "all" else "")
     console.print(table)
-    console.print(f"Report: {shorten(folder)}", soft_wrap=True)
+    warn_of_overlap(evaluation.manifest.utterances, console)
+    console.print(f"Report: {shorten(folder)}")
 
 
 def shorten(path: Path) -> Path:
