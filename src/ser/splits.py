@@ -3,17 +3,16 @@
 Assignments depend on the seed and on the utterances alone, not on the order of the rows.
 """
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import StratifiedGroupKFold, train_test_split
+from sklearn.model_selection import train_test_split
 
 from ser.config import Part, SplitConfig, SplitKind
 from ser.manifest import Manifest
 
-MOST_FOLDS = 20  # the speakers of a corpus are shared out in steps of a twentieth
+DRAWS = 500  # of a speaker split, of which the most even one is taken
 PARTS = tuple(str(part) for part in Part)
 
 
@@ -82,26 +81,38 @@ def split_by_speaker(table: pd.DataFrame, config: SplitConfig) -> pd.Series:
 
 
 def share_out_speakers(corpus: pd.DataFrame, config: SplitConfig) -> pd.Series:
-    split = pd.Series("train", index=corpus.index)
-    # Emotion and gender together, so that a part does not end up with men only.
+    """The most even of many seeded draws, by emotion and gender (and so by size) of each part."""
     strata = corpus["emotion"].str.cat(corpus["gender"], sep="/")
-    folds = min(corpus["speaker"].nunique(), strata.value_counts().max(), MOST_FOLDS)
-    if folds < 3:
-        return split
-    test = max(1, round(config.test * folds))
-    val = max(1, round(config.val * folds))
-    if test + val >= folds:
+    counts = pd.crosstab(corpus["speaker"], strata)
+    speakers = len(counts)
+    if speakers < 3:
+        return pd.Series("train", index=corpus.index)
+    test = max(1, round(config.test * speakers))
+    val = max(1, round(config.val * speakers))
+    if test + val >= speakers:
         raise ValueError(
             f"split.kind=speaker: split.val={config.val} and split.test={config.test} leave no"
             f" speaker of {corpus['corpus'].iloc[0]} for training"
         )
-    kfold = StratifiedGroupKFold(folds, shuffle=True, random_state=config.seed)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The least populated class")
-        chosen = [rows for _, rows in kfold.split(strata, strata, corpus["speaker"])]
-    split.iloc[np.concatenate(chosen[:test])] = "test"
-    split.iloc[np.concatenate(chosen[test : test + val])] = "val"
-    return split
+    generator = np.random.default_rng(config.seed)
+    draws = (generator.permutation(speakers) for _ in range(DRAWS))
+    order = min(draws, key=lambda order: imbalance(counts.to_numpy()[order], test, val))
+    parts = pd.Series("train", index=counts.index[order])
+    parts.iloc[:test], parts.iloc[test : test + val] = "test", "val"
+    return corpus["speaker"].map(parts)
+
+
+def imbalance(counts: np.ndarray, test: int, val: int) -> float:
+    """How far the first `test` and the next `val` speakers are from an even share.
+
+    `counts` (speakers, strata) are utterances.
+    """
+    fair = counts.mean(axis=0)
+    off = [
+        np.abs(part.sum(axis=0) - fair * len(part)).sum() / (fair.sum() * len(part))
+        for part in (counts[:test], counts[test : test + val])
+    ]
+    return float(sum(off))
 
 
 def check_emotions(table: pd.DataFrame, config: SplitConfig) -> None:

@@ -128,8 +128,9 @@ def test_men_and_women_are_in_every_part_of_a_speaker_split():
     number = frame["speaker"].str.rpartition("/")[2].astype(int)
     frame["gender"] = number.map(lambda index: "male" if index < 12 else "female")
     for seed in range(5):
-        genders = split(frame, "speaker", seed=seed, test=0.2).groupby("split")["gender"].nunique()
-        assert genders.to_dict() == {"train": 2, "val": 2, "test": 2}
+        done = split(frame, "speaker", seed=seed, test=0.2)
+        women = done.assign(woman=done["gender"] == "female").groupby("split")["woman"].mean()
+        assert women.between(0.4, 0.6).all()
 
 
 def test_an_emotion_that_is_rare_in_one_corpus_only_is_split_with_the_others():
