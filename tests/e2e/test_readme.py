@@ -97,7 +97,7 @@ def test_evaluation_commands_run(command, compose_config, checkpoint, tmp_path):
 
     arguments = fill_in(command, tmp_path, checkpoint)
     scores = evaluate(compose_config(*arguments, name="evaluate", kind=EvaluateConfig))
-    assert scores.utterances == 140
+    assert scores.utterances > 100
     assert (checkpoint.parents[1] / "report" / "metrics.json").is_file()
 
 
