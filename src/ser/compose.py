@@ -100,7 +100,11 @@ def settle(composed: DictConfig) -> DictConfig:
 
     blueprint, _ = read_checkpoint(Path(composed.ckpt))
     keys = {key_of(override) for override in typed}
-    then = [old for old in blueprint.config["command"] if key_of(old) not in keys | NEW_EACH_TIME]
+    then = [
+        old
+        for old in blueprint.config.get("command", [])
+        if key_of(old) not in keys | NEW_EACH_TIME
+    ]
     if then:
         print(f"Resuming with the options of that run: {' '.join(then)}")
     if "output_dir" not in keys and hydra.mode == RunMode.RUN:
