@@ -84,10 +84,10 @@ class BucketBatchSampler(Sampler[list[int]]):
     """Batches of utterances of like length, in an order that depends on seed and epoch alone.
 
     Shuffled rows are cut into pools of 50 batches, sorted by length inside a pool, cut into
-    batches, and the batches shuffled: about 2 % padding, against 56 % for random batches, after
-    the bucketing of Khomenko et al. (2016). Without `shuffle` rows are sorted by length. Over
-    several devices each gets the same number of batches; `rank` and `world_size` share them out,
-    and the first few are given out again to make the numbers even.
+    batches, and the batches shuffled, after the bucketing of Khomenko et al. (2016): padding is
+    under 5 % where random batches have over 30 % (a test holds both). Without `shuffle` rows are
+    sorted by length. Over several devices each gets the same number of batches; `rank` and
+    `world_size` share them out, and the first few are given out again to make the numbers even.
     """
 
     def __init__(

@@ -21,10 +21,8 @@ COLUMNS = (
     "channels", "format", "content", "note", "split", "path",
 )  # fmt: skip
 DROPPED_COLUMNS = ("path", "corpus", "id", "emotion", "reason", "detail")
-# A typo in the file format would otherwise be a second, silent table.
+# Read as text, or the sentence 01 would come back as the number 1.
 TEXT = {name: "str" for name in COLUMNS if name not in ("seconds", "sample_rate", "channels")}
-
-
 REMEDIES = {
     Fault.LFS_POINTER.value: "Git LFS pointers, not audio: run `git lfs pull` in that folder",
 }
