@@ -3,9 +3,9 @@
 import hydra
 from omegaconf import DictConfig
 
-from ser.cli import one_line_errors
 from ser.compose import convert, register
 from ser.config import EvaluateConfig
+from ser.errors import one_line_errors
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="evaluate")

@@ -4,9 +4,9 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from ser.cli import one_line_errors
 from ser.compose import convert, register, settle
 from ser.config import TrainConfig
+from ser.errors import one_line_errors
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")

@@ -5,7 +5,7 @@ from dataclasses import MISSING, Field, asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from hydra import compose
+from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -16,6 +16,7 @@ from ser.setting import require, suggest
 from ser.trainer_config import SCHEMA
 
 Config = TypeVar("Config")
+CONF = Path(__file__).parents[2] / "conf"
 NEW_EACH_TIME = frozenset({"output_dir", "ckpt"})  # options that a resumed run does not inherit
 
 HELP = {
@@ -82,6 +83,18 @@ def register() -> None:
         for name, node in nodes.items():
             # Hydra's --help leaves out what is below hydra/: nobody chooses among these.
             store.store(group=f"hydra/schema/{family}", name=name, node=node)
+
+
+def compose_command(name: str, overrides: list[str], kind: type[Config]) -> Config:
+    """What `train.py` or `evaluate.py` would run with, for commands that are no Hydra job.
+
+    Raises OSError where the configuration folder is not there, as in an installed package.
+    """
+    if not CONF.is_dir():
+        raise OSError(f"the settings lie in conf/ of the project, and {CONF} is not there")
+    register()
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        return convert(compose(name, overrides=overrides), kind)
 
 
 def settle(composed: DictConfig) -> DictConfig:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ser.corpora import CORPORA
+from ser.labels import LABELS
 from ser.setting import group, require, setting, suggest
 from ser.trainer_config import ACCELERATORS, TrainerConfig
 
@@ -46,6 +47,8 @@ class DataConfig:
     synthetic: str | None = setting(
         None, "folder of synthetic stand-ins (written when missing) read in place of the corpora"
     )
+    labels: list[str] = setting([], "the classes, in this order; []: all eight, after data.merge")
+    merge: dict[str, str] = setting({}, "emotions that count as another: {calm: neutral}")
     cache_dir: str = setting(
         "~/.cache/ser",
         "decoded audio, shared by runs; SER_CACHE in the environment moves it",
@@ -69,10 +72,22 @@ class DataConfig:
         for name in self.corpora:
             folder = self.paths.get(name)
             require(is_folder_or_none(folder), f"data.paths.{name}", folder, "no such folder")
+        for name in self.merge:
+            require(name in LABELS, "data.merge", name, f"there is only {', '.join(LABELS)}")
+        for name in self.merge.values():
+            require(name not in self.merge, "data.merge", name, "is merged into another itself")
+        repeated = len(set(self.labels)) < len(self.labels)
+        require(not repeated, "data.labels", self.labels, "names a class twice")
+        require(len(self.label_space) > 1, "data.labels", self.label_space, "name at least two")
         within = 0.25 <= self.max_seconds <= 3600
         require(within, "data.max_seconds", self.max_seconds, "from 0.25 s to an hour")
         require(self.batch_size >= 1, "data.batch_size", self.batch_size, "at least 1")
         require(self.num_workers >= 0, "data.num_workers", self.num_workers, "0 or more")
+
+    @property
+    def label_space(self) -> list[str]:
+        """The classes in the order of their labels."""
+        return self.labels or list(dict.fromkeys(self.merge.get(name, name) for name in LABELS))
 
 
 @dataclass

@@ -17,7 +17,6 @@ from ser import download, manifest, splits, synthetic
 from ser.audio import SAMPLE_RATE, AudioCache, Waveform
 from ser.config import DataConfig, Padding, SplitConfig
 from ser.corpora import CORPORA
-from ser.labels import LABELS
 from ser.manifest import Manifest
 
 # A batch of clips shorter than this would be shorter than one SpecAugment span of 10 frames.
@@ -60,12 +59,13 @@ class UtteranceDataset(Dataset[Example]):
     def __init__(
         self,
         utterances: pd.DataFrame,
+        labels: Sequence[str],
         cache: AudioCache,
         feature_extractor: Wav2Vec2FeatureExtractor,
         max_seconds: float,
     ) -> None:
         self.contents = utterances["content"].tolist()
-        self.labels = utterances["emotion"].map(LABELS.index).tolist()
+        self.labels = utterances["emotion"].map(labels.index).tolist()
         self.seconds = utterances["seconds"].clip(upper=max_seconds).to_numpy()
         self.cache = cache
         self.feature_extractor = feature_extractor
@@ -186,7 +186,11 @@ class EmotionDataModule(LightningDataModule):
         config, trainer = self.config, self.trainer
         utterances = self.manifest.part(part)
         dataset = UtteranceDataset(
-            utterances, self.cache, self.feature_extractor, config.max_seconds
+            utterances,
+            config.label_space,
+            self.cache,
+            self.feature_extractor,
+            config.max_seconds,
         )
         sampler = BucketBatchSampler(
             dataset.seconds,

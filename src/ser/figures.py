@@ -7,8 +7,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from ser.labels import LABELS
-
 INK, FAINT, ALARM = "#24292f", "#d0d7de", "#b42318"
 # Okabe and Ito (2008): told apart with every kind of colour vision.
 SERIES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7")
@@ -46,10 +44,12 @@ def draw_confusion(
     return figure
 
 
-def draw_distribution(utterances: pd.DataFrame, by: str, order: Sequence[str]) -> Figure:
+def draw_distribution(
+    utterances: pd.DataFrame, by: str, order: Sequence[str], labels: Sequence[str]
+) -> Figure:
     """Utterances of each emotion in each `split` or `corpus`: one panel each, to its own scale."""
     table = pd.crosstab(utterances["emotion"], utterances[by])
-    table = table.reindex(index=list(LABELS), columns=list(order), fill_value=0)
+    table = table.reindex(index=list(labels), columns=list(order), fill_value=0)
     figure = Figure(figsize=(max(7, 2.3 * len(order)), 3.6), layout="constrained")
     panels = figure.subplots(1, len(order), sharey=True, squeeze=False)[0]
     for axes, name, colour in zip(panels, order, cycle(SERIES), strict=False):

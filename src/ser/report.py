@@ -46,8 +46,8 @@ def write(evaluation: Evaluation, folder: Path) -> None:
     figures = {
         "confusion_normalised": draw_confusion(confusion, labels),
         "confusion_counts": draw_confusion(confusion, labels, normalised=False),
-        "distribution_by_part": draw_distribution(utterances, "split", splits.PARTS),
-        "distribution_by_corpus": draw_distribution(utterances, "corpus", corpora),
+        "distribution_by_part": draw_distribution(utterances, "split", splits.PARTS, labels),
+        "distribution_by_corpus": draw_distribution(utterances, "corpus", corpora, labels),
     }
     for name, figure in figures.items():
         about = (

@@ -20,7 +20,6 @@ from ser.audio import SAMPLE_RATE
 from ser.compose import to_plain
 from ser.config import TrainConfig
 from ser.data import EmotionDataModule, prepare
-from ser.labels import LABELS
 from ser.manifest import Manifest
 from ser.model import (
     Blueprint,
@@ -35,6 +34,7 @@ from ser.trainer_config import TrainerConfig
 # With these changed, resumed training would be something else than either run.
 FIXED_WHEN_RESUMED = frozenset(
     {"seed", "data.batch_size", "data.max_seconds", "data.padding", "data.corpora"}
+    | {"data.labels", "data.merge"}
     | {"trainer.accumulate_grad_batches"}
 )
 
@@ -78,7 +78,7 @@ def train(config: TrainConfig) -> TrainResult:
 
 def build(config: TrainConfig, manifest: Manifest) -> tuple[EmotionClassifier, EmotionDataModule]:
     """The module with its network, and the data it is fed."""
-    network = build_network(config.model.backbone, LABELS)
+    network = build_network(config.model.backbone, config.data.label_space)
     if config.model.freeze_feature_encoder:
         # Only this method also stops autograd from running through the encoder (transformers 5);
         # `requires_grad=False` on its parameters leaves a third of the step's time on the table.
@@ -86,7 +86,7 @@ def build(config: TrainConfig, manifest: Manifest) -> tuple[EmotionClassifier, E
     feature_extractor = build_feature_extractor(config.model.backbone)
     blueprint = Blueprint(
         config=to_plain(config),
-        labels=list(LABELS),
+        labels=config.data.label_space,
         sample_rate=SAMPLE_RATE,
         network=plain(network.config),
         feature_extractor=plain(feature_extractor),
