@@ -2,16 +2,26 @@
 
 from collections.abc import Sequence
 from itertools import cycle
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-INK, FAINT, ALARM = "#24292f", "#d0d7de", "#b42318"
+# A page replaces the first three by its own, light or dark; COAL stays dark, on light colours.
+INK, FAINT, PAPER = "#24292f", "#d0d7de", "#fffffe"
+COAL, ALARM = "#1b1f24", "#b42318"
+STYLE: Any = {  # matplotlib types its keys one by one
+    **{f"{key}.color": INK for key in ("text", "xtick", "ytick")},
+    **{"axes.labelcolor": INK, "axes.edgecolor": FAINT, "axes.titlelocation": "left"},
+    **{"axes.spines.top": False, "axes.spines.right": False, "grid.color": FAINT},
+}
 # Okabe and Ito (2008): told apart with every kind of colour vision.
 SERIES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7")
 
 
+@rc_context(STYLE)
 def draw_confusion(
     confusion: Sequence[Sequence[int]], names: Sequence[str], *, normalised: bool = True
 ) -> Figure:
@@ -26,7 +36,7 @@ def draw_confusion(
         if counts[row, column]:
             value = shares[row, column]
             text = f"{value:.0%}" if normalised else f"{counts[row, column]:.0f}"
-            colour = "white" if value > 0.55 else INK
+            colour = "white" if value > 0.55 else COAL
             axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=10)
     axes.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
     axes.set_yticks(
@@ -38,12 +48,13 @@ def draw_confusion(
     axes.set_title(title, loc="left")
     axes.set_xticks(np.arange(len(names) - 1) + 0.5, minor=True)
     axes.set_yticks(np.arange(len(names) - 1) + 0.5, minor=True)
-    axes.grid(which="minor", color="white", linewidth=1.5)
+    axes.grid(which="minor", color=PAPER, linewidth=1.5)
     axes.tick_params(which="both", length=0)
     axes.spines[:].set_visible(False)
     return figure
 
 
+@rc_context(STYLE)
 def draw_distribution(
     utterances: pd.DataFrame, by: str, order: Sequence[str], labels: Sequence[str]
 ) -> Figure:
@@ -65,6 +76,7 @@ def draw_distribution(
     return figure
 
 
+@rc_context(STYLE)
 def mark(figure: Figure, text: str, *, synthetic: bool) -> None:
     """Say below a picture what it is of, and that nobody was speaking if it was so."""
     words = f"{text}, synthetic audio" if synthetic else text
