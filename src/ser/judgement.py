@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from scipy.special import softmax
 
 from ser import metrics
 from ser.calibration import ProbabilityScores, in_top_two, log_losses, score_probabilities
@@ -61,6 +62,18 @@ class Predicted:
     def only(self, rows: np.ndarray) -> "Predicted":
         """The utterances of a mask (utterances,)."""
         return replace(self, utterances=self.utterances[rows], logits=self.logits[rows])
+
+    def tabulate(self) -> pd.DataFrame:
+        """One row an utterance: what it is, what it was taken for, the probability of each class.
+
+        The probabilities are those of the network, not calibrated.
+        """
+        columns = ["id", "corpus", "speaker", "gender", "split", "emotion"]
+        table = self.utterances[columns].copy()
+        table["predicted"] = [self.names[index] for index in self.predictions]
+        probabilities = softmax(self.logits.astype(np.float64), axis=1)
+        table[[f"p_{name}" for name in self.names]] = probabilities
+        return table
 
 
 def judge(predicted: Predicted, seed: int = 0) -> Judgement:

@@ -6,6 +6,7 @@ Templates lie in `templates/`; a page extends `base.html`, and `parts.html` has 
 
 import io
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -13,19 +14,45 @@ from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from ser.figures import FAINT, INK, PAPER
+from ser.figures import ALARM, FAINT, INK, SERIES
 
 # The palette of our figures, as the page's own variables: so a figure goes dark with its page.
-VARIABLES = {INK: "var(--ink)", FAINT: "var(--line)", PAPER: "var(--card)"}
+VARIABLES = {INK: "var(--ink)", FAINT: "var(--line)", ALARM: "var(--alarm)"} | {
+    colour: f"var(--series-{number})" for number, colour in enumerate(SERIES, 1)
+}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table as it is shown: names in the first column, and all cells formatted."""
+
+    columns: list[str]
+    rows: list[list[str]]
+    more: str = ""  # words about rows that are not shown
+
+    def to_markdown(self) -> str:
+        """A Markdown table, names to the left and numbers to the right."""
+        rule = [":--", *["--:"] * (len(self.columns) - 1)]
+        cells = [[cell.replace("|", "\\|") for cell in row] for row in self.rows]
+        return "\n".join(f"| {' | '.join(row)} |" for row in [self.columns, rule, *cells])
+
+
+def percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1%}"
+
+
+def count(value: int) -> str:
+    return f"{value:,}"
+
 
 environment = Environment(
     loader=PackageLoader("ser"),
-    autoescape=True,
+    autoescape=lambda name: name is None or name.endswith((".html", ".css")),
     undefined=StrictUndefined,  # a misspelt name is an error, not an empty cell
     trim_blocks=True,
     lstrip_blocks=True,
 )
-environment.filters["thousands"] = "{:,}".format
+environment.filters |= {"thousands": count, "percent": percent, "markdown": Grid.to_markdown}
 
 
 def render(template: str, **context: Any) -> str:
@@ -38,13 +65,16 @@ def render(template: str, **context: Any) -> str:
 
 def picture(figure: Figure, alt: str) -> Markup:
     """A figure as inline SVG, in the colours and the font of its page; `alt` says what it shows."""
-    text = draw_svg(figure)
+    return embed(draw_svg(figure), alt)
+
+
+def embed(svg: str, alt: str) -> Markup:
+    """An SVG document of `draw_svg` as a part of a page."""
     for colour, variable in VARIABLES.items():
-        text = text.replace(colour, variable)
-    start = text.index("<svg")
-    label = Markup('<svg role="img" aria-label="{}"').format(alt)
+        svg = svg.replace(colour, variable)
     # Figures are laid out in points, and shrink to the width of their frame.
-    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text[start:], count=1)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg[svg.index("<svg") :], count=1)
+    label = Markup('<svg role="img" aria-label="{}"').format(alt)
     return label + Markup(svg.removeprefix("<svg"))
 
 

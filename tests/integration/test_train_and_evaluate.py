@@ -98,10 +98,10 @@ def test_the_report_is_complete(run, scores):
     assert {path.name for path in report.iterdir()} == {
         "metrics.json",
         "predictions.csv",
-        "confusion_normalised.png",
-        "confusion_counts.png",
-        "distribution_by_part.png",
-        "distribution_by_corpus.png",
+        "logits.npy",
+        "report.html",
+        "report.md",
+        "figures",
     }
     metrics = json.loads((report / "metrics.json").read_text())
     assert metrics["synthetic"] is True
