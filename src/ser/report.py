@@ -10,26 +10,16 @@ import pandas as pd
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
-from scipy.special import softmax
 
-from ser import history, page, report_page, splits
-from ser.calibration import Reliability, reliability
+from ser import report_page, splits
 from ser.config import DataConfig, TrainConfig
 from ser.corpora import CORPORA
 from ser.exposure import Exposure
-from ser.figures import (
-    draw_confusion,
-    draw_curves,
-    draw_distribution,
-    draw_intervals,
-    draw_reliability,
-    draw_strips,
-    mark,
-)
 from ser.judgement import Judgement, Predicted, SpeakerScores
 from ser.manifest import Manifest, Reason
 from ser.mistakes import Mistake
-from ser.model import Blueprint, run_folder
+from ser.model import Blueprint
+from ser.report_figures import draw
 from ser.robustness import Robustness
 
 SCHEMA = 2  # of metrics.json, docs/metrics.md; a change that breaks readers gets a new number
@@ -84,80 +74,11 @@ def write(evaluation: Evaluation, folder: Path) -> None:
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     write_text(folder / "metrics.json", to_json(describe(evaluation)))
     write_predictions(evaluation.predicted, folder / "predictions.csv")
-    figures = {}
-    for name, (figure, alt, caption) in draw(evaluation).items():
-        figures[name] = report_page.Shown(page.draw_svg(figure), alt, caption)
-        write_figure(figure, figures[name].svg, folder / "figures" / name)
-    write_text(folder / "report.html", report_page.write_page(evaluation, figures))
+    shown = draw(evaluation)
+    for picture in shown:
+        write_figure(picture.figure, picture.svg, folder / "figures" / picture.name)
+    write_text(folder / "report.html", report_page.write_page(evaluation, shown))
     write_text(folder / "report.md", report_page.write_markdown(evaluation))
-
-
-def draw(evaluation: Evaluation) -> dict[str, tuple[Figure, str, str]]:
-    """The figures by name, each with what it shows and a caption."""
-    overall, predicted = evaluation.overall, evaluation.predicted
-    names, confusion = predicted.names, overall.scores.confusion
-    part, chance = evaluation.named_part, overall.baselines.chance
-    groups = {**evaluation.corpora, **evaluation.genders, "all": overall}
-    rows = [(name, each.scores.uar, each.intervals.get("uar")) for name, each in groups.items()]
-    strips = {
-        corpus: [row.uar for row in evaluation.speakers.values() if row.corpus == corpus]
-        for corpus in evaluation.corpora
-    }
-    figures = {
-        "confusion_normalised": (draw_confusion(confusion, names), "Confusion matrix, shares", ""),
-        "confusion_counts": (
-            draw_confusion(confusion, names, normalised=False),
-            "Confusion matrix, counts",
-            "",
-        ),
-        "groups": (draw_intervals(rows, chance), "UAR by corpus and gender", "UAR, 95 % interval"),
-        "speakers": (draw_strips(strips, chance), "UAR of each speaker", ""),
-        "reliability": (
-            draw_reliability(diagrams(predicted)),
-            "Reliability diagram",
-            "Above: how often predictions of a confidence are right. Below: how many there are.",
-        ),
-    }
-    for figure, _, _ in figures.values():
-        mark(figure, part, synthetic=evaluation.synthetic)
-    return figures | draw_distributions(evaluation) | draw_history(evaluation)
-
-
-def diagrams(predicted: Predicted) -> dict[str, Reliability]:
-    temperatures = {"As trained": 1.0, "Calibrated": predicted.temperature}
-    return {
-        name: reliability(softmax(predicted.logits / temperature, axis=1), predicted.labels)
-        for name, temperature in temperatures.items()
-        if temperature is not None
-    }
-
-
-def draw_distributions(evaluation: Evaluation) -> dict[str, tuple[Figure, str, str]]:
-    utterances, names = evaluation.manifest.utterances, evaluation.predicted.names
-    corpora = [name for name in CORPORA if name in set(utterances["corpus"])]
-    panels = {"part": ("split", splits.PARTS), "corpus": ("corpus", corpora)}
-    if evaluation.part == "whole":
-        del panels["part"]
-    figures = {}
-    for name, (column, order) in panels.items():
-        figure = draw_distribution(utterances, column, order, names)
-        mark(figure, "utterances, all parts", synthetic=evaluation.synthetic)
-        figures[f"distribution_by_{name}"] = (figure, f"Emotions by {name}", "")
-    return figures
-
-
-def draw_history(evaluation: Evaluation) -> dict[str, tuple[Figure, str, str]]:
-    """Learning curves where the run has a log, and robustness where it was asked for."""
-    figures = {}
-    log = history.read(run_folder(evaluation.checkpoint))
-    if log is not None and log.panels():
-        figure = draw_curves(log.panels(), "optimiser steps")
-        figures["learning_curves"] = (figure, "Learning curves", "")
-    if evaluation.robustness is not None:
-        figure = evaluation.robustness.draw()
-        mark(figure, evaluation.named_part, synthetic=evaluation.synthetic)
-        figures["robustness"] = (figure, "Accuracy under disturbances", "")
-    return figures
 
 
 def write_figure(figure: Figure, svg: str, path: Path) -> None:

@@ -1,8 +1,7 @@
 """What report.html and report.md say: one context, in words and formatted numbers, for both."""
 
 import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -15,6 +14,7 @@ from ser.judgement import Judgement
 from ser.mistakes import Mistake, log_mel, to_data_uri
 from ser.model import run_folder
 from ser.page import Grid, count, percent
+from ser.report_figures import Shown
 
 if TYPE_CHECKING:
     from ser.report import Evaluation
@@ -32,6 +32,10 @@ TITLES = {
     "data": "Data",
     "reproduce": "How to reproduce",
 }
+SECTIONS = (  # that hold figures
+    *("confusion", "groups", "speakers", "calibration"),
+    *("curves", "robustness", "distribution"),
+)
 SYNTHETIC = (
     "Synthetic tones: nobody is speaking. This shows that the software works, and nothing about"
     " people."
@@ -39,53 +43,26 @@ SYNTHETIC = (
 MOST_SPEAKERS = 200  # rows of the table in the page; metrics.json has them all
 
 
-@dataclass(frozen=True)
-class Shown:
-    """A picture of the report: its SVG, what it shows, and a caption."""
-
-    svg: str
-    alt: str
-    caption: str = ""
-
-
-def write_page(evaluation: "Evaluation", figures: Mapping[str, Shown]) -> str:
+def write_page(evaluation: "Evaluation", shown: Sequence[Shown]) -> str:
     """The whole of report.html."""
     context = describe(evaluation)
-    shown = {
-        section: [
-            (page.embed(figure.svg, figure.alt), figure.caption)
-            for name, figure in figures.items()
-            if SECTIONS[name] == section
-        ]
-        for section in set(SECTIONS.values())
-    }
+    figures: dict[str, list[tuple[Markup, str]]] = {name: [] for name in SECTIONS}
+    for each in shown:
+        figures[each.section].append((page.embed(each.svg, each.alt), each.caption))
     absent = {
-        "training": not shown["curves"],
+        "training": not figures["curves"],
         "robustness": evaluation.robustness is None,
     }
     sections = [item for item in TITLES.items() if not absent.get(item[0])]
     mistakes = [show_mistake(mistake) for mistake in evaluation.mistakes]
     return page.render(
-        "report.html", figures=shown, sections=sections, mistakes=mistakes, **context
+        "report.html", figures=figures, sections=sections, mistakes=mistakes, **context
     )
 
 
 def write_markdown(evaluation: "Evaluation") -> str:
     """The whole of report.md."""
     return page.render("report.md", **describe(evaluation))
-
-
-SECTIONS = {
-    "confusion_normalised": "confusion",
-    "confusion_counts": "confusion",
-    "groups": "groups",
-    "speakers": "speakers",
-    "reliability": "calibration",
-    "learning_curves": "curves",
-    "robustness": "robustness",
-    "distribution_by_part": "distribution",
-    "distribution_by_corpus": "distribution",
-}
 
 
 def describe(evaluation: "Evaluation") -> dict[str, Any]:
