@@ -11,7 +11,8 @@ import numpy as np
 import soundfile
 from scipy.special import softmax
 
-from ser.audio import SAMPLE_RATE, AudioCache, Waveform
+from ser.audio import SAMPLE_RATE, Waveform
+from ser.cache import AudioCache
 from ser.judgement import Predicted
 
 MOST = 12

@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from scipy.signal import butter, fftconvolve, sosfilt
 
 from ser import metrics
-from ser.audio import SAMPLE_RATE, AudioCache, Waveform
+from ser.audio import SAMPLE_RATE, Waveform
+from ser.cache import AudioCache, Recordings
 from ser.figures import Curve, draw_curves
 from ser.page import Grid, percent
 
@@ -86,15 +87,30 @@ DISTURBANCES = {
 
 
 class DisturbedAudio:
-    """Reads as an AudioCache does, each waveform disturbed."""
+    """Gives recordings as an AudioCache does, each disturbed."""
 
     def __init__(self, audio: AudioCache, name: str, level: float, seed: int) -> None:
-        self.audio, self.disturb = audio, DISTURBANCES[name].disturb
-        self.level, self.seed = level, seed
+        self.audio, self.name, self.level, self.seed = audio, name, level, seed
 
-    def read(self, content: str) -> Waveform:
-        generator = np.random.default_rng([self.seed, int(content[:15], 16)])
-        return self.disturb(self.audio.read(content), self.level, generator)
+    def recordings(self, contents: Sequence[str]) -> "DisturbedRecordings":
+        return DisturbedRecordings(self.audio.recordings(contents), list(contents), self)
+
+
+@dataclass(frozen=True)
+class DisturbedRecordings:
+    """Waveforms by row, disturbed when they are read."""
+
+    recordings: Recordings
+    contents: list[str]
+    how: DisturbedAudio
+
+    def __len__(self) -> int:
+        return len(self.contents)
+
+    def __getitem__(self, row: int) -> Waveform:
+        generator = np.random.default_rng([self.how.seed, int(self.contents[row][:15], 16)])
+        disturb = DISTURBANCES[self.how.name].disturb
+        return disturb(self.recordings[row], self.how.level, generator)
 
 
 @dataclass(frozen=True)

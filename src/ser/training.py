@@ -21,7 +21,7 @@ from ser import provenance, report
 from ser.audio import SAMPLE_RATE
 from ser.compose import to_plain
 from ser.config import TrainConfig
-from ser.data import EmotionDataModule, prepare
+from ser.data import EmotionDataModule
 from ser.manifest import Manifest
 from ser.model import (
     Blueprint,
@@ -31,6 +31,7 @@ from ser.model import (
     read_checkpoint,
 )
 from ser.module import EmotionClassifier
+from ser.preparation import prepare
 from ser.trainer_config import TrainerConfig
 
 # With these changed, resumed training would be something else than either run.
