@@ -67,6 +67,7 @@ class TrainConfig:
     output_dir: str = setting("???", "folder of this run; runs/DATE_TIME, or where ckpt lies")
     ckpt: str | None = setting(None, "checkpoint to resume from")
     command: list[str] = setting([], "the options as typed; filled in by itself")
+    evaluate: bool = setting(False, "judge the best checkpoint on the test part at the end")
     data: DataConfig = group(DataConfig)
     split: SplitConfig = group(SplitConfig)
     model: ModelConfig = group(ModelConfig)
