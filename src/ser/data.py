@@ -14,13 +14,11 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import Wav2Vec2FeatureExtractor
 
 from ser import download, manifest, splits, synthetic
-from ser.audio import SAMPLE_RATE, AudioCache, Waveform
+from ser.audio import MIN_SECONDS, SAMPLE_RATE, AudioCache, Waveform
 from ser.config import DataConfig, Padding, SplitConfig
 from ser.corpora import CORPORA
 from ser.manifest import Manifest
 
-# A batch of clips shorter than this would be shorter than one SpecAugment span of 10 frames.
-MIN_SECONDS = 0.25
 POOL_BATCHES = 50  # batches whose utterances are sorted by length together
 
 Batch = dict[str, torch.Tensor]
