@@ -239,6 +239,14 @@ class TrainConfig:
             f"model.schedule={self.model.schedule} needs an end; set this or trainer.max_steps",
         )
 
+    @property
+    def reuses_hidden_states(self) -> bool:
+        """Whether what lies below the first trained layer gives the same in every epoch."""
+        model, backbone = self.model, self.model.backbone
+        masked = backbone.mask_time_prob > 0 or backbone.mask_feature_prob > 0
+        same = model.mode == Mode.head or (model.top_layers is not None and not masked)
+        return same and model.cache_hidden_states
+
 
 @dataclass
 class EvaluateDataConfig:

@@ -17,6 +17,7 @@ from ser import download, manifest, splits, synthetic
 from ser.audio import MIN_SECONDS, SAMPLE_RATE, AudioCache, Waveform
 from ser.config import DataConfig, Padding, SplitConfig
 from ser.corpora import CORPORA
+from ser.hidden_states import HiddenStateCache, HiddenStates
 from ser.manifest import Manifest
 
 POOL_BATCHES = 50  # batches whose utterances are sorted by length together
@@ -26,9 +27,12 @@ Batch = dict[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class Example:
-    """One utterance, ready for the network: normalised samples (time,), label, row."""
+    """One utterance, ready for the network: normalised samples (time,), label, row.
 
-    input_values: Waveform
+    In place of the samples there may be hidden states (frames, layers, size).
+    """
+
+    input_values: Waveform | HiddenStates
     label: int
     row: int
 
@@ -76,6 +80,21 @@ class UtteranceDataset(Dataset[Example]):
         waveform = self.cache.read(self.contents[row])[: self.max_samples]
         values = self.feature_extractor(waveform, sampling_rate=SAMPLE_RATE).input_values[0]
         return Example(np.asarray(values, np.float32), self.labels[row], row)
+
+
+class HiddenStateDataset(Dataset[Example]):
+    """The same utterances as hidden states (frames, layers, size), read from their cache."""
+
+    def __init__(self, utterances: UtteranceDataset, states: HiddenStateCache) -> None:
+        self.utterances, self.states = utterances, states
+        self.seconds = utterances.seconds
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+    def __getitem__(self, row: int) -> Example:
+        states = self.states.read(self.utterances.contents[row])
+        return Example(states.copy(), self.utterances.labels[row], row)
 
 
 class BucketBatchSampler(Sampler[list[int]]):
@@ -138,18 +157,23 @@ class BucketBatchSampler(Sampler[list[int]]):
         return batches
 
 
-def collate(examples: list[Example], samples: int) -> Batch:
+def collate(
+    examples: list[Example], samples: int, least: int = round(MIN_SECONDS * SAMPLE_RATE)
+) -> Batch:
     """Pad with zeros on the right, to the longest example or to `samples` if that is more.
 
-    Returns input_values and attention_mask (batch, time), labels and rows (batch,).
+    At least `least` samples of each count as its own. Returns input_values and attention_mask
+    (batch, time), labels and rows (batch,); for hidden states, time is counted in frames, and
+    input_values are (batch, time, layers, size) in half precision.
     """
     longest = max([samples, *(len(example.input_values) for example in examples)])
-    values = torch.zeros(len(examples), longest)
+    first = torch.from_numpy(examples[0].input_values[:0])
+    values = first.new_zeros(len(examples), longest, *first.shape[1:])
     mask = torch.zeros(len(examples), longest, dtype=torch.long)
     for place, example in enumerate(examples):
         length = len(example.input_values)
         values[place, :length] = torch.from_numpy(example.input_values)
-        mask[place, : max(length, round(MIN_SECONDS * SAMPLE_RATE))] = 1
+        mask[place, : max(length, least)] = 1
     return {
         "input_values": values,
         "attention_mask": mask,
@@ -172,6 +196,7 @@ class EmotionDataModule(LightningDataModule):
         self.manifest, self.config, self.seed = manifest, config, seed
         self.feature_extractor = feature_extractor
         self.cache = AudioCache(Path(config.cache_dir))
+        self.states: HiddenStateCache | None = None  # for training and validation, where set
 
     def train_dataloader(self) -> DataLoader[Example]:
         return self.loader("train", shuffle=True)
@@ -201,10 +226,14 @@ class EmotionDataModule(LightningDataModule):
             world_size=trainer.world_size if trainer and shuffle else 1,
         )
         least = config.max_seconds if config.padding == Padding.uniform else MIN_SECONDS
+        join = partial(collate, samples=round(least * SAMPLE_RATE))
+        stored = self.states is not None and part != "test"
+        if stored:
+            join = partial(collate, samples=0, least=0)
         return DataLoader(
-            dataset,  # pyright: ignore[reportArgumentType]
+            HiddenStateDataset(dataset, self.states) if stored else dataset,  # pyright: ignore
             batch_sampler=sampler,
-            collate_fn=partial(collate, samples=round(least * SAMPLE_RATE)),
+            collate_fn=join,
             num_workers=config.num_workers,
             persistent_workers=config.num_workers > 0,
             pin_memory=torch.cuda.is_available(),

@@ -15,11 +15,12 @@ from lightning import Trainer, seed_everything
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from ser import report
+from ser import hidden_states, report
 from ser.audio import SAMPLE_RATE
 from ser.compose import to_plain
 from ser.config import TrainConfig
 from ser.data import EmotionDataModule, prepare
+from ser.hidden_states import HiddenStateCache
 from ser.manifest import Manifest
 from ser.model import (
     Blueprint,
@@ -65,12 +66,19 @@ def train(config: TrainConfig) -> TrainResult:
     seed_everything(config.seed, workers=True, verbose=False)
     refuse_to_overwrite(Path(config.output_dir), config.ckpt)
     trainer = build_trainer(config.trainer)  # first: what the machine has not is known at once
+    layerdrop = config.model.backbone.layerdrop
+    if layerdrop > 0 and trainer.world_size > 1:  # DDP waits for the gradients of skipped layers
+        raise ValueError(f"model.backbone.layerdrop={layerdrop}: only with trainer.devices=1")
     manifest = prepare(config.data, config.split)
     rank_zero_only(report.show_data)(manifest, config.data)
     module, data = build(config, manifest)
     if config.ckpt is not None:
         check_resumable(Path(config.ckpt), config, module)
     record(manifest, config)
+    if config.reuses_hidden_states:
+        store_hidden_states(trainer, module, data)
+    elif config.model.freezes_layers and config.model.cache_hidden_states:
+        log.info("hidden states are not kept: SpecAugment or augmentation makes each epoch differ")
     fit(trainer, module, data, config)
     if not config.trainer.fast_dev_run:
         finish_epoch(trainer, module, data)
@@ -92,6 +100,32 @@ def build(config: TrainConfig, manifest: Manifest) -> tuple[EmotionClassifier, E
     )
     module = EmotionClassifier(network, blueprint, config.model)
     return module, EmotionDataModule(manifest, config.data, feature_extractor, config.seed)
+
+
+def store_hidden_states(
+    trainer: Trainer, module: EmotionClassifier, data: EmotionDataModule
+) -> None:
+    """Compute what lies below the first trained layer, and train from it on.
+
+    Of several processes on a machine, the first computes and the others wait for it.
+    """
+    network, parts = module.to(trainer.strategy.root_device).network, ("train", "val")
+    recipe = hidden_states.describe(
+        network, data.config.max_seconds, trainer.precision, module.hparams["feature_extractor"]
+    )
+    cache = HiddenStateCache(Path(data.config.cache_dir), recipe)
+    contents = [data.manifest.part(part)["content"].tolist() for part in parts]
+
+    def batches() -> hidden_states.Batches:
+        for part, names in zip(parts, contents, strict=True):
+            for batch in data.loader(part):
+                rows = [names[row] for row in batch["rows"].tolist()]
+                yield rows, batch["input_values"], batch["attention_mask"]
+
+    context = trainer.precision_plugin.forward_context
+    hidden_states.fill(cache, network, batches(), [*contents[0], *contents[1]], context)
+    data.states = cache
+    log.info("training from layer %d on, on hidden states of %s", recipe.layer, cache.folder)
 
 
 def build_trainer(config: TrainerConfig) -> Trainer:

@@ -82,6 +82,17 @@ def test_a_configuration_survives_as_plain_values(compose_config):
         ("model.lr=0", r"model\.lr=0\.0"),
         ("model.weight_decay=-1", r"model\.weight_decay=-1"),
         ("model.warmup_ratio=1", r"model\.warmup_ratio=1"),
+        ("model.classifier_lr=0", r"model\.classifier_lr=0"),
+        ("model.layer_decay=0", r"model\.layer_decay=0"),
+        ("model.top_layers=0", r"model\.top_layers=0"),
+        (["model=head", "model.top_layers=2"], r"model\.top_layers=2: model=head trains no layer"),
+        (
+            ["model=lora", "model.backbone.layerdrop=0.1"],
+            r"model\.backbone\.layerdrop=0\.1: skipping",
+        ),
+        ("model.lora.rank=0", r"model\.lora\.rank=0"),
+        ("model.lora.alpha=0", r"model\.lora\.alpha=0"),
+        ("model.lora.dropout=1", r"model\.lora\.dropout=1"),
         ("model.label_smoothing=2", r"model\.label_smoothing=2"),
         ("model.backbone.name=a/b/c", r"model\.backbone\.name=a/b/c: neither a folder"),
         ("model.lr=inf", r"model\.lr=inf"),
@@ -131,7 +142,7 @@ def test_a_configuration_survives_as_plain_values(compose_config):
 )
 def test_a_bad_value_is_named_with_its_full_key(compose_config, override, message):
     with pytest.raises(ValueError, match=message):
-        compose_config(override, "output_dir=x")
+        compose_config(*([override] if isinstance(override, str) else override), "output_dir=x")
 
 
 def test_a_folder_that_is_not_used_need_not_exist(compose_config):
