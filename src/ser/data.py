@@ -15,7 +15,8 @@ from transformers import Wav2Vec2FeatureExtractor
 
 from ser import download, manifest, splits, synthetic
 from ser.audio import MIN_SECONDS, SAMPLE_RATE, AudioCache, Waveform
-from ser.config import DataConfig, Padding, SplitConfig
+from ser.augment import Augmentation
+from ser.config import DataConfig, Padding, Sampling, SplitConfig
 from ser.corpora import CORPORA
 from ser.hidden_states import HiddenStateCache, HiddenStates
 from ser.manifest import Manifest
@@ -23,6 +24,7 @@ from ser.manifest import Manifest
 POOL_BATCHES = 50  # batches whose utterances are sorted by length together
 
 Batch = dict[str, torch.Tensor]
+Draw = tuple[int, int]  # a row, and the epoch that it is drawn in
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class UtteranceDataset(Dataset[Example]):
         cache: AudioCache,
         feature_extractor: Wav2Vec2FeatureExtractor,
         max_seconds: float,
+        augmentation: Augmentation | None = None,
     ) -> None:
         self.contents = utterances["content"].tolist()
         self.labels = utterances["emotion"].map(labels.index).tolist()
@@ -72,12 +75,17 @@ class UtteranceDataset(Dataset[Example]):
         self.cache = cache
         self.feature_extractor = feature_extractor
         self.max_samples = round(max_seconds * SAMPLE_RATE)
+        self.augmentation = augmentation
 
     def __len__(self) -> int:
         return len(self.contents)
 
-    def __getitem__(self, row: int) -> Example:
-        waveform = self.cache.read(self.contents[row])[: self.max_samples]
+    def __getitem__(self, index: int | Draw) -> Example:
+        row, epoch = index if isinstance(index, tuple) else (index, 0)
+        waveform = self.cache.read(self.contents[row])
+        if self.augmentation is not None:
+            waveform = self.augmentation(waveform, epoch, row)
+        waveform = waveform[: self.max_samples]
         values = self.feature_extractor(waveform, sampling_rate=SAMPLE_RATE).input_values[0]
         return Example(np.asarray(values, np.float32), self.labels[row], row)
 
@@ -105,6 +113,7 @@ class BucketBatchSampler(Sampler[list[int]]):
     under 5 % where random batches have over 30 % (a test holds both). Without `shuffle` rows are
     sorted by length. Over several devices each gets the same number of batches; `rank` and
     `world_size` share them out, and the first few are given out again to make the numbers even.
+    With `chances` an epoch draws as many rows, each by its chance, with replacement.
     """
 
     def __init__(
@@ -116,7 +125,9 @@ class BucketBatchSampler(Sampler[list[int]]):
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
+        chances: np.ndarray | None = None,
     ) -> None:
+        self.chances = chances
         self.seconds = np.asarray(seconds)
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
         self.rank, self.world_size = rank, world_size
@@ -144,6 +155,8 @@ class BucketBatchSampler(Sampler[list[int]]):
         pool = len(rows)
         if self.shuffle:
             generator.shuffle(rows)
+            if self.chances is not None:
+                rows = generator.choice(len(rows), len(rows), p=self.chances)
             pool = self.batch_size * POOL_BATCHES
         batches = []
         for start in range(0, len(rows), pool):
@@ -155,6 +168,29 @@ class BucketBatchSampler(Sampler[list[int]]):
             # The one short batch of the epoch comes from the last pool; any place will do.
             batches = [batches[index] for index in generator.permutation(len(batches))]
         return batches
+
+
+class EpochBatchSampler(Sampler[list[Draw]]):
+    """The batches of another sampler, each row with its epoch.
+
+    A loader process that lives through all epochs learns of the epoch in no other way.
+    """
+
+    def __init__(self, sampler: BucketBatchSampler) -> None:
+        self.sampler = sampler  # Lightning 2.6 tells this one the epoch
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        for rows in self.sampler:
+            yield [(row, self.sampler.epoch) for row in rows]
+
+
+def balance(labels: Sequence[int]) -> np.ndarray:
+    """The chance of each row where every label that occurs is to be drawn as often."""
+    _, places, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    return 1 / counts[places] / len(counts)
 
 
 def collate(
@@ -207,6 +243,7 @@ class EmotionDataModule(LightningDataModule):
     def loader(self, part: str, *, shuffle: bool = False) -> DataLoader[Example]:
         """The batches of one part; `rows` in a batch count the rows of `manifest.part(part)`."""
         config, trainer = self.config, self.trainer
+        changing = shuffle and config.augment.active
         utterances = self.manifest.part(part)
         dataset = UtteranceDataset(
             utterances,
@@ -214,7 +251,9 @@ class EmotionDataModule(LightningDataModule):
             self.cache,
             self.feature_extractor,
             config.max_seconds,
+            Augmentation(config.augment, self.seed, config.max_seconds) if changing else None,
         )
+        balanced = shuffle and config.sampling == Sampling.balanced
         sampler = BucketBatchSampler(
             dataset.seconds,
             config.batch_size,
@@ -224,6 +263,7 @@ class EmotionDataModule(LightningDataModule):
             # be counted twice.
             rank=trainer.global_rank if trainer and shuffle else 0,
             world_size=trainer.world_size if trainer and shuffle else 1,
+            chances=balance(dataset.labels) if balanced else None,
         )
         least = config.max_seconds if config.padding == Padding.uniform else MIN_SECONDS
         join = partial(collate, samples=round(least * SAMPLE_RATE))
@@ -232,7 +272,7 @@ class EmotionDataModule(LightningDataModule):
             join = partial(collate, samples=0, least=0)
         return DataLoader(
             HiddenStateDataset(dataset, self.states) if stored else dataset,  # pyright: ignore
-            batch_sampler=sampler,
+            batch_sampler=EpochBatchSampler(sampler) if changing else sampler,
             collate_fn=join,
             num_workers=config.num_workers,
             persistent_workers=config.num_workers > 0,

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 
 from ser.audio import COLUMNS
-from ser.config import Pooling
+from ser.model_config import Pooling
 from ser.network import EmotionNetwork
 
 log = logging.getLogger(__name__)

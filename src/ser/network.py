@@ -14,7 +14,7 @@ from transformers import MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING, PreTrainedConfi
 from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from ser.config import Pooling
+from ser.model_config import Pooling
 from ser.pooling import POOLINGS
 
 # The families with the same parts under the same names, `model_type` in their configurations.

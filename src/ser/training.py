@@ -21,6 +21,7 @@ from ser.compose import to_plain
 from ser.config import TrainConfig
 from ser.data import EmotionDataModule, prepare
 from ser.hidden_states import HiddenStateCache
+from ser.losses import weigh_classes
 from ser.manifest import Manifest
 from ser.model import (
     Blueprint,
@@ -35,8 +36,8 @@ from ser.tuning import set_trainable
 
 # With these changed, resumed training would be something else than either run.
 FIXED_WHEN_RESUMED = frozenset(
-    {"seed", "data.batch_size", "data.max_seconds", "data.padding", "data.corpora"}
-    | {"data.labels", "data.merge"}
+    {"seed", "data.batch_size", "data.max_seconds", "data.padding", "data.sampling"}
+    | {"data.corpora", "data.labels", "data.merge"}
     | {"trainer.accumulate_grad_batches"}
 )
 
@@ -98,7 +99,9 @@ def build(config: TrainConfig, manifest: Manifest) -> tuple[EmotionClassifier, E
         feature_extractor=plain(feature_extractor),
         manifest=manifest.fingerprint,
     )
-    module = EmotionClassifier(network, blueprint, config.model)
+    emotions = manifest.part("train")["emotion"].tolist()
+    weights = weigh_classes(config.model, blueprint.labels, emotions)
+    module = EmotionClassifier(network, blueprint, config.model, weights)
     return module, EmotionDataModule(manifest, config.data, feature_extractor, config.seed)
 
 
@@ -185,7 +188,7 @@ def check_resumable(ckpt: Path, config: TrainConfig, module: EmotionClassifier) 
     then, now = read_checkpoint(ckpt)[0], Blueprint(**module.hparams)
     before, after = flatten(then.config), flatten(now.config)
     for key in sorted(before.keys() | after.keys()):
-        fixed = key.startswith(("model.", "split.")) or key in FIXED_WHEN_RESUMED
+        fixed = key.startswith(("model.", "split.", "data.augment.")) or key in FIXED_WHEN_RESUMED
         if fixed and before.get(key) != after.get(key):
             raise ValueError(f"ckpt={ckpt} was trained with {key}={before.get(key)}: keep it so")
     if (then.labels, then.manifest) != (now.labels, now.manifest):

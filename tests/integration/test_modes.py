@@ -58,3 +58,22 @@ def test_without_the_cache_nothing_is_written(quick_config, tmp_path):
     options = ["model=head", f"data.cache_dir={tmp_path}", "model.cache_hidden_states=false"]
     train(quick_config(tmp_path / "run", *options, "trainer.max_steps=1"))
     assert not (tmp_path / "hidden_states").exists()
+
+
+def test_every_remedy_for_imbalance_and_few_data_trains_together(quick_config, tmp_path):
+    """And what changes with the epoch is not computed once."""
+    result = train(
+        quick_config(
+            tmp_path / "run",
+            f"data.cache_dir={tmp_path}",
+            "augment=speech",
+            "model.top_layers=1",
+            "model.loss=focal",
+            "model.class_weights=balanced",
+            "model.mixup=0.4",
+            "model.backbone.mask_time_prob=0.05",
+            "trainer.limit_train_batches=3",
+        )
+    )
+    assert 0 <= result.score <= 1
+    assert not (tmp_path / "hidden_states").exists()

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from ser.compose import from_plain, to_plain
-from ser.config import Schedule, SplitKind, TrainConfig
+from ser.config import SplitKind, TrainConfig
+from ser.model_config import Schedule
 
 CONF = Path(__file__).parents[2] / "conf"
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "experiment")
@@ -90,6 +91,20 @@ def test_a_configuration_survives_as_plain_values(compose_config):
             ["model=lora", "model.backbone.layerdrop=0.1"],
             r"model\.backbone\.layerdrop=0\.1: skipping",
         ),
+        ("model.focal_gamma=-1", r"model\.focal_gamma=-1"),
+        ("model.mixup=-1", r"model\.mixup=-1"),
+        ("model.class_weights=even", r"model\.class_weights=even: balanced, or a weight"),
+        ("model.class_weights={angry: x}", r"model\.class_weights=.*: balanced, or a weight"),
+        ("model.class_weights={bored: 2}", r"model\.class_weights=bored: is none of the classes"),
+        (
+            ["model.class_weights=balanced", "data.sampling=balanced"],
+            r"data\.sampling=balanced already corrects",
+        ),
+        ("data.augment.noise=2", r"data\.augment\.noise=2\.0: a probability"),
+        ("data.augment.noise_snr=[30,5]", r"data\.augment\.noise_snr=\[30\.0, 5\.0\]"),
+        ("data.augment.noise_folder=/nowhere", r"data\.augment\.noise_folder=/nowhere: no such"),
+        ("data.augment.crop_share=1", r"data\.augment\.crop_share=1"),
+        ("data.augment.pitch_semitones=99", r"data\.augment\.pitch_semitones=99"),
         ("model.lora.rank=0", r"model\.lora\.rank=0"),
         ("model.lora.alpha=0", r"model\.lora\.alpha=0"),
         ("model.lora.dropout=1", r"model\.lora\.dropout=1"),

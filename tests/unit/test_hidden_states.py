@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from ser import hidden_states
-from ser.config import BackboneConfig, Mode, ModelConfig, Pooling
 from ser.data import Example, collate
 from ser.hidden_states import HiddenStateCache, Recipe, compute, describe, fill
 from ser.labels import LABELS
 from ser.model import build_network
+from ser.model_config import BackboneConfig, Mode, ModelConfig, Pooling
 from ser.network import EmotionNetwork
 from ser.tuning import set_trainable
 

@@ -6,7 +6,6 @@ import pytest
 import torch
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForPreTraining
 
-from ser.config import BackboneConfig, ModelConfig
 from ser.data import Example, collate
 from ser.labels import LABELS
 from ser.model import (
@@ -15,6 +14,7 @@ from ser.model import (
     plain,
     rebuild_network,
 )
+from ser.model_config import BackboneConfig, ModelConfig
 from ser.network import MaskedGroupNorm
 from ser.tuning import parameter_groups
 
