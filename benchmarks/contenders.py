@@ -36,7 +36,6 @@ from ser.metrics import score
 from ser.model import describe_network
 
 EXTRACTOR = Wav2Vec2FeatureExtractor(return_attention_mask=True)
-BATCH = 8  # the default of the Hugging Face Trainer
 EPOCHS = 2  # the first is for warming up
 
 
@@ -80,11 +79,15 @@ class Clock:
 
 @dataclass(frozen=True)
 class Problem:
-    """The same for all: clips by part, labels, network, learning rate."""
+    """The same for all: clips by part, labels, network, batch size, learning rate."""
 
     config: TrainConfig
     table: manifest.Manifest
     task: Task
+
+    @property
+    def batch(self) -> int:
+        return self.config.data.batch_size
 
     def rows(self, *parts: str) -> pd.DataFrame:
         return self.table.utterances[self.table.utterances["split"].isin(parts)]
@@ -164,7 +167,7 @@ def train_notebook(problem: Problem, clock: Clock) -> float | None:
     network = problem.network().train().to(device())
     optimizer = torch.optim.AdamW(network.parameters(), lr=problem.config.model.lr)
     clips = Clips(problem, problem.rows("train"), read)
-    loader = DataLoader(clips, BATCH, shuffle=True)
+    loader = DataLoader(clips, problem.batch, shuffle=True)
     done = False
     while not done:
         clock.start_epoch()
@@ -182,7 +185,7 @@ def train_notebook(problem: Problem, clock: Clock) -> float | None:
         return None
     network.eval()
     with torch.no_grad():
-        held_out = DataLoader(Clips(problem, problem.rows("val", "test"), read), BATCH)
+        held_out = DataLoader(Clips(problem, problem.rows("val", "test"), read), problem.batch)
         logits = [network(batch["input_values"].to(device())).logits.cpu() for batch in held_out]
     return problem.uar(torch.cat(logits).numpy())
 
@@ -209,7 +212,8 @@ def train_trainer(problem: Problem, clock: Clock, bf16: bool = False) -> float |
     """
 
     def read(path: str) -> np.ndarray:
-        waveform = resample(*decode(Path(path))[:2])
+        recording = decode(Path(path))
+        waveform = resample(recording.waveform, recording.sample_rate)
         return EXTRACTOR(waveform, sampling_rate=SAMPLE_RATE).input_values[0]
 
     network = problem.network()
@@ -219,7 +223,7 @@ def train_trainer(problem: Problem, clock: Clock, bf16: bool = False) -> float |
         output_dir="unused",
         num_train_epochs=EPOCHS if clock.limit is None else 10_000,
         lr_scheduler_type="linear" if clock.limit is None else "constant",
-        per_device_train_batch_size=BATCH,
+        per_device_train_batch_size=problem.batch,
         learning_rate=problem.config.model.lr,
         remove_unused_columns=False,
         bf16=bf16,

@@ -13,11 +13,10 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import Wav2Vec2FeatureExtractor
 
-from ser import download, manifest, splits, synthetic
-from ser.audio import MIN_SECONDS, SAMPLE_RATE, AudioCache, Waveform
+from ser.audio import MIN_SECONDS, SAMPLE_RATE, Waveform
 from ser.augment import Augmentation
-from ser.config import DataConfig, Padding, Sampling, SplitConfig
-from ser.corpora import CORPORA
+from ser.cache import AudioCache
+from ser.data_config import DataConfig, Padding, Sampling
 from ser.hidden_states import HiddenStateCache, HiddenStates
 from ser.manifest import Manifest
 
@@ -39,20 +38,6 @@ class Example:
     row: int
 
 
-def prepare(data: DataConfig, split: SplitConfig) -> Manifest:
-    """Locate, parse, decode, clean and split: the manifest that a run trains on."""
-    cache = AudioCache(Path(data.cache_dir))
-    return splits.assign(manifest.build(locate(data), cache), split)
-
-
-def locate(data: DataConfig) -> dict[str, Path]:
-    """The folder of each corpus, downloaded or synthesised first where that is asked for."""
-    if data.synthetic is not None:
-        folder = synthetic.ensure_corpora(Path(data.synthetic))
-        return {name: folder / name for name in data.corpora}
-    return {name: download.locate(CORPORA[name], data.paths[name]) for name in data.corpora}
-
-
 class UtteranceDataset(Dataset[Example]):
     """The utterances of one part, read from the audio cache.
 
@@ -70,19 +55,19 @@ class UtteranceDataset(Dataset[Example]):
         augmentation: Augmentation | None = None,
     ) -> None:
         self.contents = utterances["content"].tolist()
+        self.recordings = cache.recordings(self.contents)
         self.labels = utterances["emotion"].map(labels.index).tolist()
         self.seconds = utterances["seconds"].clip(upper=max_seconds).to_numpy()
-        self.cache = cache
         self.feature_extractor = feature_extractor
         self.max_samples = round(max_seconds * SAMPLE_RATE)
         self.augmentation = augmentation
 
     def __len__(self) -> int:
-        return len(self.contents)
+        return len(self.recordings)
 
     def __getitem__(self, index: int | Draw) -> Example:
         row, epoch = index if isinstance(index, tuple) else (index, 0)
-        waveform = self.cache.read(self.contents[row])
+        waveform = self.recordings[row]
         if self.augmentation is not None:
             waveform = self.augmentation(waveform, epoch, row)
         waveform = waveform[: self.max_samples]

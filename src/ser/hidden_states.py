@@ -19,15 +19,15 @@ import numpy as np
 import torch
 from filelock import FileLock
 from numpy.typing import NDArray
-from rich.progress import Progress
+from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-from ser.audio import COLUMNS
 from ser.model_config import Pooling
 from ser.network import EmotionNetwork
 
 log = logging.getLogger(__name__)
 RECIPE = 1  # a change to what is stored needs a new number
 BYTES_PER_SHARD = 2**28
+COLUMNS = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
 # Settings of a network that make no difference to its hidden states in evaluation mode.
 IRRELEVANT = ("id2label", "label2id", "pooling", "classifier_proj_size", "mask_", "_name_or_path")
 

@@ -19,7 +19,7 @@ from ser import hidden_states, report
 from ser.audio import SAMPLE_RATE
 from ser.compose import to_plain
 from ser.config import TrainConfig
-from ser.data import EmotionDataModule, prepare
+from ser.data import EmotionDataModule
 from ser.hidden_states import HiddenStateCache
 from ser.losses import weigh_classes
 from ser.manifest import Manifest
@@ -31,6 +31,7 @@ from ser.model import (
     read_checkpoint,
 )
 from ser.module import EmotionClassifier
+from ser.preparation import prepare
 from ser.trainer_config import TrainerConfig
 from ser.tuning import set_trainable
 
