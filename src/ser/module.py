@@ -1,6 +1,7 @@
 """EmotionClassifier, the LightningModule: loss, optimiser, schedule, metrics."""
 
 import logging
+import random
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -39,20 +40,29 @@ class EmotionClassifier(LightningModule):
         self.synthetic = blueprint.config["data"]["synthetic"] is not None
         self.val_metrics = build_metrics(len(blueprint.labels))
         self.validated_step = -1
+        self.weight = 1.0
 
     def forward(self, input_values: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Logits (batch, classes) in full precision of waveforms (batch, time)."""
         return self.network(input_values, attention_mask=attention_mask).logits.float()
 
-    def on_train_epoch_start(self) -> None:
-        """Make dropout and SpecAugment depend on seed, epoch and device alone.
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Make dropout and SpecAugment depend on seed, epoch, batch and device alone.
 
         So a resumed run repeats an uninterrupted one, and no two devices drop the same units.
         """
-        entropy = (self.seed, self.current_epoch, self.global_rank)
+        entropy = (self.seed, self.current_epoch, batch_idx, self.global_rank)
         state = int(np.random.SeedSequence(entropy).generate_state(1)[0])
         torch.manual_seed(state)
         np.random.seed(state)
+        random.seed(state)
+        loader: Any = self.trainer.train_dataloader
+        sampler = loader.batch_sampler
+        self.weight = sampler.weight(batch_idx, self.trainer.accumulate_grad_batches)
+
+    def backward(self, loss: torch.Tensor, *args: Any, **kwargs: Any) -> None:
+        """Each utterance of an optimiser step counts the same, whatever batch it is in."""
+        super().backward(loss * self.weight, *args, **kwargs)
 
     def on_train_start(self) -> None:
         if self.trainer.ckpt_path and self.trainer.is_global_zero:

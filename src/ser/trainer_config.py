@@ -118,11 +118,18 @@ def check_monitor(key: str, monitor: str, mode: str) -> None:
 class LastCheckpointConfig:
     """Apart from the best one: `save_last` of Lightning 2.6 is a copy of the best checkpoint."""
 
-    _target_: str = "lightning.pytorch.callbacks.ModelCheckpoint"
+    _target_: str = "ser.last_checkpoint.LastCheckpoint"
     dirpath: str = "${output_dir}/checkpoints"
-    filename: str = "last"
-    enable_version_counter: bool = False
-    save_on_train_epoch_end: bool = False
+    every_minutes: float | None = setting(
+        10.0, "last.ckpt is written after each validation, and so often between; null: not"
+    )
+    every_steps: int | None = setting(None, "and after so many optimiser steps; null: not")
+
+    def __post_init__(self) -> None:
+        for key in ("every_minutes", "every_steps"):
+            often = getattr(self, key)
+            name = f"callbacks.last_checkpoint.{key}"
+            require(often is None or 0 < often < 1e9, name, often, "above 0, or null")
 
 
 @dataclass

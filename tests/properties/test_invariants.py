@@ -11,9 +11,9 @@ from sklearn.metrics import balanced_accuracy_score
 
 from ser.config import SplitConfig, SplitKind
 from ser.corpora import CORPORA, cremad, ravdess, savee, tess
-from ser.data import BucketBatchSampler
 from ser.manifest import COLUMNS, DROPPED_COLUMNS, Manifest, deduplicate
 from ser.metrics import score
+from ser.sampler import BucketBatchSampler
 from ser.splits import assign, find_leaks
 
 quick = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])

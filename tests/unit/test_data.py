@@ -9,9 +9,10 @@ import torch
 
 from ser.audio import SAMPLE_RATE
 from ser.config import Padding
-from ser.data import BucketBatchSampler, EmotionDataModule, Example, collate, prepare
+from ser.data import EmotionDataModule, Example, collate, prepare
 from ser.labels import LABELS
 from ser.model import build_feature_extractor
+from ser.sampler import BucketBatchSampler
 
 SECONDS = np.random.default_rng(0).gamma(9, 0.3, 1000)
 
