@@ -143,6 +143,9 @@ class ModelConfig:
     schedule: Schedule = setting(Schedule.linear, "learning rate after the warm-up")
     warmup_ratio: float = setting(0.1, "share of all steps in which the learning rate rises")
     label_smoothing: float = setting(0.0, "of the cross-entropy")
+    gradient_checkpointing: bool = setting(False, "half the memory for a third more time")
+    compile: bool = setting(False, "torch.compile: minutes at the start, for steps a little faster")
+    tf32: bool = setting(True, "let the GPU multiply float32 in TensorFloat-32 where it can")
 
     def __post_init__(self) -> None:
         require(0 < self.lr < 1e3, "model.lr", self.lr, "must be above 0, and finite")
@@ -151,6 +154,9 @@ class ModelConfig:
         for key in ("warmup_ratio", "label_smoothing"):
             share = getattr(self, key)
             require(0 <= share < 1, f"model.{key}", share, "at least 0 and below 1")
+        rule = "skips layers at random, which model.compile=true cannot follow; set it to 0"
+        skip = self.backbone.layerdrop
+        require(not (self.compile and skip > 0), "model.backbone.layerdrop", skip, rule)
 
 
 @dataclass

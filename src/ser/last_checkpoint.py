@@ -85,6 +85,7 @@ class LastCheckpoint(Checkpoint):
             trainer.should_stop = True  # without it Lightning 2.6 ends without a validation
         wanted = self.agree(trainer)
         if wanted and not trainer.should_stop and not validation_due(trainer, batch_idx):
+            pl_module.check_finite()
             self.save(trainer, wanted)
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:

@@ -16,6 +16,7 @@ FIXED_WHEN_RESUMED = frozenset(
     | {"data.corpora", "data.labels", "data.merge"}
     | {"trainer.accumulate_grad_batches", "trainer.limit_train_batches", "trainer.overfit_batches"}
 )
+FREE_WHEN_RESUMED = frozenset({"model.gradient_checkpointing", "model.compile", "model.tf32"})
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ def check_resumable(ckpt: Path, config: TrainConfig, now: Blueprint, world_size:
     before, after = flatten(then.config), flatten(now.config)
     for key in sorted(before.keys() | after.keys()):
         fixed = key.startswith(("model.", "split.")) or key in FIXED_WHEN_RESUMED
+        fixed &= key not in FREE_WHEN_RESUMED
         if fixed and before.get(key) != after.get(key):
             raise ValueError(f"ckpt={ckpt} was trained with {key}={before.get(key)}: keep it so")
     if then.manifest != now.manifest:

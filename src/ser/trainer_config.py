@@ -133,6 +133,15 @@ class LastCheckpointConfig:
 
 
 @dataclass
+class GuardsConfig:
+    _target_: str = "ser.guards.Guards"
+    patience: int = setting(2, "validations at the level of guessing, then a warning")
+
+    def __post_init__(self) -> None:
+        require(self.patience >= 1, "callbacks.guards.patience", self.patience, "at least 1")
+
+
+@dataclass
 class EarlyStoppingConfig:
     _target_: str = "lightning.pytorch.callbacks.EarlyStopping"
     monitor: str = "val/uar"
@@ -181,6 +190,7 @@ SCHEMA = {
     "callbacks": {
         "checkpoint": CheckpointConfig,
         "last_checkpoint": LastCheckpointConfig,
+        "guards": GuardsConfig,
         "early_stopping": EarlyStoppingConfig,
         "learning_rate": LearningRateConfig,
         "progress_bar": ProgressBarConfig,

@@ -18,6 +18,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from ser import report
+from ser.acceleration import accelerate, explain_memory
 from ser.audio import SAMPLE_RATE
 from ser.compose import to_plain
 from ser.config import TrainConfig
@@ -89,6 +90,7 @@ def build(config: TrainConfig, manifest: Manifest) -> tuple[EmotionClassifier, E
         feature_extractor=plain(feature_extractor),
         manifest=manifest.fingerprint,
     )
+    accelerate(network, config.model)
     module = EmotionClassifier(network, blueprint, config.model)
     return module, EmotionDataModule(manifest, config.data, feature_extractor, config.seed)
 
@@ -152,10 +154,15 @@ def record(manifest: Manifest, config: TrainConfig) -> None:
 def fit(
     trainer: Trainer, module: EmotionClassifier, data: EmotionDataModule, config: TrainConfig
 ) -> None:
-    """Train. Raises KeyboardInterrupt for Ctrl-C and SystemExit(143) for SIGTERM."""
+    """Train. Raises KeyboardInterrupt for Ctrl-C, SystemExit(143) for SIGTERM, and ValueError, in
+    one sentence, where the memory of the GPU is too small.
+    """
     last = report.shorten(Path(config.output_dir) / "checkpoints" / "last.ckpt")
     try:
         trainer.fit(module, data, ckpt_path=config.ckpt)
+    except torch.OutOfMemoryError as error:
+        accumulated = config.trainer.accumulate_grad_batches
+        raise ValueError(explain_memory(error, config.data.batch_size, accumulated)) from error
     except SystemExit as error:
         if error.code == 128 + signal.SIGTERM:
             log.warning("Terminated. To go on: python train.py ckpt=%s", last)
