@@ -177,7 +177,10 @@ class TrainConfig:
         require_file("ckpt", self.ckpt)
         if not self.logger and "learning_rate" in self.callbacks:
             raise ValueError("callbacks.learning_rate needs a logger: ~callbacks.learning_rate")
-        trainer = self.trainer
+        trainer, skip = self.trainer, self.model.backbone.layerdrop
+        rule = "on several devices this needs trainer.strategy=ddp_find_unused_parameters_true"
+        shared = trainer.strategy in ("ddp", "fsdp")
+        require(not shared or skip == 0, "model.backbone.layerdrop", skip, rule)
         endless = trainer.max_epochs == -1 and trainer.max_steps == -1
         require(
             not endless or self.model.schedule == Schedule.constant,

@@ -59,6 +59,10 @@ class LastCheckpoint(Checkpoint):
         self.step, self.saved_at, self.received = 0, 0.0, NOTHING
         self.handlers: dict[int, Any] = {}
 
+    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        # Under torchrun and srun each process has named a folder by its own clock.
+        self.path = trainer.strategy.broadcast(self.path)
+
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: Any, checkpoint: dict[str, Any]
     ) -> None:

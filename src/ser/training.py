@@ -1,7 +1,6 @@
 """train(config) -> where the best checkpoint lies and how good it is."""
 
 import logging
-import os
 import signal
 import warnings
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from ser import report
 from ser.acceleration import accelerate, explain_memory
 from ser.audio import SAMPLE_RATE
-from ser.compose import to_plain
+from ser.compose import refuse_in_sweep, to_plain
 from ser.config import TrainConfig
 from ser.data import EmotionDataModule, prepare
 from ser.last_checkpoint import AtomicCheckpointIO, LastCheckpoint
@@ -58,8 +57,9 @@ def train(config: TrainConfig) -> TrainResult:
     """
     quieten()
     seed_everything(config.seed, workers=True, verbose=False)
-    refuse_to_overwrite(Path(config.output_dir), config.ckpt)
+    rank_zero_only(refuse_to_overwrite)(Path(config.output_dir), config.ckpt)
     trainer = build_trainer(config.trainer)  # first: what the machine has not is known at once
+    refuse_in_sweep(starts_processes=trainer.strategy.launcher is not None)
     manifest = prepare(config.data, config.split)
     rank_zero_only(report.show_data)(manifest, config.data)
     module, data = build(config, manifest)
@@ -127,7 +127,7 @@ def refuse_to_overwrite(output_dir: Path, ckpt: str | None) -> None:
     if output_dir.exists() and not output_dir.is_dir():
         raise ValueError(f"output_dir={folder} is a file; name a folder")
     taken = (output_dir / ".hydra").exists() or (output_dir / "checkpoints").exists()
-    if os.environ.get("LOCAL_RANK", "0") == "0" and ckpt is None and taken:
+    if ckpt is None and taken:
         last = output_dir / "checkpoints" / "last.ckpt"
         hint = "remove it, for it has no checkpoint yet"
         if last.exists():
