@@ -12,6 +12,10 @@ log = logging.getLogger(__name__)
 NEAR = 0.02  # a loss within this share of that of guessing is no better than guessing
 
 
+class TrainingError(ValueError):
+    """A run that its settings cannot bring to an end: others may."""
+
+
 class Guards(Callback):
     """Stop at a loss that is no number, and warn of a network that has collapsed.
 
@@ -29,13 +33,13 @@ class Guards(Callback):
         self.rows = batch["rows"]
 
     def on_before_backward(self, trainer: Trainer, pl_module: Any, loss: torch.Tensor) -> None:
-        """Raise ValueError, before the weights are touched, where the loss is not finite."""
+        """Raise TrainingError, before the weights are touched, where the loss is not finite."""
         if bool(loss.isfinite()):
             return
         data: Any = cast(Any, trainer).datamodule
         utterances = data.manifest.part("train").iloc[self.rows.tolist()]
         names = ", ".join(utterances["corpus"] + "/" + utterances["id"])
-        raise ValueError(
+        raise TrainingError(
             f"the loss is {loss.item()} in epoch {trainer.current_epoch}, step"
             f" {trainer.global_step}, of the batch {names}: try a lower model.lr (it is"
             f" {pl_module.config.lr}) or trainer.precision=32-true, and listen to these files; the"

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel, get_scheduler
 from ser import figures
 from ser.config import ModelConfig, Schedule
 from ser.data import Batch
+from ser.guards import TrainingError
 from ser.metrics import build_metrics
 from ser.model import Blueprint, parameter_groups
 
@@ -100,13 +101,13 @@ class EmotionClassifier(LightningModule):
             self.logger.experiment.add_figure("val/confusion", picture, self.global_step)
 
     def check_finite(self) -> None:
-        """Raise ValueError where the weights have become infinite or no number.
+        """Raise TrainingError where the weights have become infinite or no number.
 
         It comes before the checkpoints are written, so those of the last validation are kept.
         """
         if all(bool(parameter.isfinite().all()) for parameter in self.network.parameters()):
             return
-        raise ValueError(
+        raise TrainingError(
             f"training has diverged in epoch {self.current_epoch}: the weights are not finite any"
             f" more; try a lower model.lr (it is {self.config.lr}), a longer model.warmup_ratio, or"
             " trainer.precision=32-true; the checkpoints of the last validation are kept"

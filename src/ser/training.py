@@ -3,6 +3,7 @@
 import logging
 import signal
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -13,6 +14,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning import Trainer, seed_everything
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -22,6 +24,7 @@ from ser.audio import SAMPLE_RATE
 from ser.compose import refuse_in_sweep, to_plain
 from ser.config import TrainConfig
 from ser.data import EmotionDataModule, prepare
+from ser.guards import TrainingError
 from ser.last_checkpoint import AtomicCheckpointIO, LastCheckpoint
 from ser.manifest import Manifest
 from ser.model import (
@@ -50,8 +53,10 @@ class TrainResult:
     score: float
 
 
-def train(config: TrainConfig) -> TrainResult:
+def train(config: TrainConfig, callbacks: Sequence[Callback] = ()) -> TrainResult:
     """Prepare the data, fit, and keep the best and the last checkpoint in `output_dir`.
+
+    `callbacks` watch it besides those of the settings.
 
     Raises ValueError or OSError, in one sentence, for what the user can mend.
     """
@@ -59,6 +64,7 @@ def train(config: TrainConfig) -> TrainResult:
     seed_everything(config.seed, workers=True, verbose=False)
     rank_zero_only(refuse_to_overwrite)(Path(config.output_dir), config.ckpt)
     trainer = build_trainer(config.trainer)  # first: what the machine has not is known at once
+    cast(Any, trainer).callbacks.extend(callbacks)
     refuse_in_sweep(starts_processes=trainer.strategy.launcher is not None)
     manifest = prepare(config.data, config.split)
     rank_zero_only(report.show_data)(manifest, config.data)
@@ -154,15 +160,15 @@ def record(manifest: Manifest, config: TrainConfig) -> None:
 def fit(
     trainer: Trainer, module: EmotionClassifier, data: EmotionDataModule, config: TrainConfig
 ) -> None:
-    """Train. Raises KeyboardInterrupt for Ctrl-C, SystemExit(143) for SIGTERM, and ValueError, in
-    one sentence, where the memory of the GPU is too small.
+    """Train. Raises KeyboardInterrupt for Ctrl-C, SystemExit(143) for SIGTERM, and
+    TrainingError where the memory of the GPU is too small.
     """
     last = report.shorten(Path(config.output_dir) / "checkpoints" / "last.ckpt")
     try:
         trainer.fit(module, data, ckpt_path=config.ckpt)
     except torch.OutOfMemoryError as error:
         accumulated = config.trainer.accumulate_grad_batches
-        raise ValueError(explain_memory(error, config.data.batch_size, accumulated)) from error
+        raise TrainingError(explain_memory(error, config.data.batch_size, accumulated)) from error
     except SystemExit as error:
         if error.code == 128 + signal.SIGTERM:
             log.warning("Terminated. To go on: python train.py ckpt=%s", last)
