@@ -76,11 +76,12 @@ class EmotionClassifier(LightningModule):
         self.log("train/loss", loss, on_step=True, prog_bar=True, batch_size=len(logits))
         return loss
 
-    def validation_step(self, batch: Batch) -> None:
+    def validation_step(self, batch: Batch) -> torch.Tensor:
         logits = self(batch["input_values"], batch["attention_mask"])
         loss = cross_entropy(logits, batch["labels"])
         self.log("val/loss", loss, prog_bar=True, batch_size=len(logits))
         self.val_metrics.update(logits, batch["labels"])
+        return logits
 
     def on_validation_epoch_end(self) -> None:
         self.validated_step = self.global_step

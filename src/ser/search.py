@@ -33,8 +33,9 @@ class Search:
 
     def compose(self, chosen: list[str], number: int) -> TrainConfig:
         command = [*self.overrides, *chosen]
-        config = compose_command("train", [*command, "callbacks=quiet"], TrainConfig)
-        config.output_dir, config.command = str(self.folder / str(number)), command
+        where = ["callbacks=quiet", f"output_dir='{self.folder / str(number)}'"]
+        config = compose_command("train", [*where, *command], TrainConfig)
+        config.command = command
         return config
 
 

@@ -142,6 +142,16 @@ class GuardsConfig:
 
 
 @dataclass
+class MonitoringConfig:
+    _target_: str = "ser.monitoring.Monitoring"
+    worst_errors: int = setting(4, "validation errors whose audio TensorBoard plays")
+
+    def __post_init__(self) -> None:
+        errors = self.worst_errors
+        require(errors >= 0, "callbacks.monitoring.worst_errors", errors, "0 or more")
+
+
+@dataclass
 class EarlyStoppingConfig:
     _target_: str = "lightning.pytorch.callbacks.EarlyStopping"
     monitor: str = "val/uar"
@@ -191,6 +201,7 @@ SCHEMA = {
         "checkpoint": CheckpointConfig,
         "last_checkpoint": LastCheckpointConfig,
         "guards": GuardsConfig,
+        "monitoring": MonitoringConfig,
         "early_stopping": EarlyStoppingConfig,
         "learning_rate": LearningRateConfig,
         "progress_bar": ProgressBarConfig,
