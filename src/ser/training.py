@@ -23,7 +23,7 @@ from ser.acceleration import accelerate, explain_memory
 from ser.audio import SAMPLE_RATE
 from ser.compose import refuse_in_sweep, to_plain
 from ser.config import TrainConfig
-from ser.data import EmotionDataModule, prepare
+from ser.data import EmotionDataModule
 from ser.guards import TrainingError
 from ser.last_checkpoint import AtomicCheckpointIO, LastCheckpoint
 from ser.manifest import Manifest
@@ -34,6 +34,7 @@ from ser.model import (
     plain,
 )
 from ser.module import EmotionClassifier
+from ser.preparation import prepare
 from ser.resume import check_resumable
 from ser.trainer_config import TrainerConfig
 

@@ -7,8 +7,8 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from ser import training
-from ser.data import prepare
 from ser.last_checkpoint import LastCheckpoint
+from ser.preparation import prepare
 from ser.training import build, build_trainer, fit
 
 
