@@ -23,7 +23,7 @@ Overrides = Annotated[
     typer.Argument(help="Settings as for train.py: data=ravdess data.max_seconds=5 ..."),
 ]
 
-TUNE = Path("runs/tune")
+TUNE, CARD = Path("runs/tune"), Path("data/card")
 
 
 @app.callback()
@@ -32,15 +32,22 @@ def describe() -> None:
 
 
 @app.command()
-def prepare(overrides: Overrides = None) -> None:
-    """Download, decode, clean and split the data ahead of training, and write its data card."""
+def prepare(
+    overrides: Overrides = None,
+    output: Annotated[Path, typer.Option(help="Folder of the card and the manifest.")] = CARD,
+) -> None:
+    """Download, decode, clean and split the data ahead of training, and write their data card."""
     from ser.compose import compose_command
     from ser.config import TrainConfig
 
     settings = compose_command("train", overrides or [], TrainConfig)
-    from ser import preparation, report  # heavy, so only once the settings are known to be good
+    from ser import card, preparation  # heavy, so only once the settings are known to be good
 
-    report.show_data(preparation.prepare(settings.data, settings.split), settings.data)
+    manifest = preparation.prepare(settings.data, settings.split)
+    found = card.Card(manifest, settings.data, settings.split)
+    card.show(found)
+    card.write(found, output)
+    print(f"Written: {output / 'data_card.html'}, data_card.md, manifest.csv, dropped.csv")
 
 
 @app.command()

@@ -84,6 +84,23 @@ def draw_distribution(
 
 
 @rc_context(STYLE)
+def draw_durations(utterances: pd.DataFrame, corpora: Sequence[str]) -> Figure:
+    """How many utterances are how long, in seconds: one panel for each corpus, to its own scale."""
+    figure = Figure(figsize=(9.6, 2.6), layout="constrained")
+    panels = figure.subplots(1, len(corpora), sharex=True, squeeze=False)[0]
+    longest = float(utterances["seconds"].quantile(0.999))
+    bins = np.linspace(0, max(longest, 1.0), 41).tolist()
+    for axes, name, colour in zip(panels, corpora, cycle(SERIES), strict=False):
+        seconds = utterances.loc[utterances["corpus"] == name, "seconds"]
+        axes.hist(seconds.clip(upper=bins[-1]), bins=bins, color=colour)
+        axes.set_title(name, fontsize=11)
+        axes.set_xlabel("seconds")
+        axes.spines["left"].set_visible(False)
+        axes.set_yticks([])
+    return figure
+
+
+@rc_context(STYLE)
 def mark(figure: Figure, text: str, *, synthetic: bool) -> None:
     """Say below a picture what it is of, and that nobody was speaking if it was so."""
     words = f"{text}, synthetic audio" if synthetic else text

@@ -6,17 +6,15 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
 from ser import report_page, splits
-from ser.config import DataConfig, TrainConfig
-from ser.corpora import CORPORA
+from ser.config import TrainConfig
 from ser.exposure import Exposure
 from ser.judgement import Judgement, Predicted, SpeakerScores
-from ser.manifest import Manifest, Reason
+from ser.manifest import Manifest
 from ser.mistakes import Mistake
 from ser.model import Blueprint
 from ser.report_figures import draw
@@ -149,51 +147,6 @@ def describe(evaluation: Evaluation) -> dict[str, Any]:
         "parameters": evaluation.parameters,
         "config": evaluation.blueprint.config,
     }
-
-
-def show_data(manifest: Manifest, data: DataConfig) -> None:
-    """Print how many utterances each part has of each corpus, and what was dropped and why."""
-    utterances, console = manifest.utterances, Console(soft_wrap=True)
-    if data.synthetic is not None:
-        console.print("Synthetic data: generated tones, nobody is speaking.", style="bold yellow")
-    table = Table("corpus")
-    for column in (*splits.PARTS, "speakers", "dropped"):
-        table.add_column(column, justify="right")
-    for corpus, rows in utterances.groupby("corpus"):
-        parts = [f"{(rows['split'] == part).sum():,}" for part in splits.PARTS]
-        lost = (manifest.dropped["corpus"] == corpus).sum()
-        table.add_row(str(corpus), *parts, str(rows["speaker"].nunique()), f"{lost:,}")
-    console.print(table)
-    reasons = manifest.dropped["reason"].value_counts().sort_index()
-    if len(reasons):
-        counts = ", ".join(f"{name} {count:,}" for name, count in reasons.items())
-        console.print(f"Files dropped: {reasons.sum():,} ({counts}), each listed in dropped.csv.")
-    trimmed = (utterances["seconds"] > data.max_seconds).sum()
-    if trimmed:
-        console.print(f"Longer than data.max_seconds={data.max_seconds}, and trimmed: {trimmed:,}.")
-    if data.synthetic is None:
-        show_missing(manifest, console)
-    warn_of_overlap(utterances, console)
-
-
-def warn_of_overlap(utterances: pd.DataFrame, console: Console) -> None:
-    """Print how many speakers are on both sides, which scores alone do not tell."""
-    shared = splits.find_leaks(utterances).speakers
-    if shared:
-        console.print(
-            f"{len(shared)} of {utterances['speaker'].nunique()} speakers are in more than one"
-            " part, so scores flatter the model; split=speaker keeps them apart."
-        )
-
-
-def show_missing(manifest: Manifest, console: Console) -> None:
-    """Print which corpora have fewer files than a complete copy."""
-    dropped = manifest.dropped[manifest.dropped["reason"] != Reason.MIRROR]
-    named = pd.concat([manifest.utterances, dropped[dropped["id"] != ""]])
-    for name, rows in named.groupby("corpus"):
-        corpus = CORPORA[str(name)]
-        if len(rows) < corpus.files:
-            console.print(f"{corpus.title} is incomplete: {len(rows):,} of {corpus.files:,} files.")
 
 
 def show_run(output_dir: Path, checkpoint: Path | None, monitor: str, score: float) -> None:

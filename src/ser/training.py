@@ -20,7 +20,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from ser import hidden_states, provenance, report
+from ser import card, hidden_states, provenance, report
 from ser.acceleration import accelerate, explain_memory
 from ser.audio import SAMPLE_RATE
 from ser.compose import refuse_in_sweep, to_plain
@@ -76,7 +76,7 @@ def train(config: TrainConfig, callbacks: Sequence[Callback] = ()) -> TrainResul
     cast(Any, trainer).callbacks.extend(callbacks)
     refuse_in_sweep(starts_processes=trainer.strategy.launcher is not None)
     manifest = prepare(config.data, config.split)
-    rank_zero_only(report.show_data)(manifest, config.data)
+    rank_zero_only(card.show)(card.Card(manifest, config.data, config.split))
     module, data = build(config, manifest)
     if config.ckpt is not None:
         data.start = check_resumable(
