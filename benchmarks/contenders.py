@@ -227,6 +227,7 @@ def train_trainer(problem: Problem, clock: Clock, bf16: bool = False) -> float |
         learning_rate=problem.config.model.lr,
         remove_unused_columns=False,
         bf16=bf16,
+        use_cpu=not torch.cuda.is_available(),
         save_strategy="no",
         disable_tqdm=True,
         report_to="none",

@@ -45,6 +45,13 @@ class MaskedGroupNorm(nn.GroupNorm):
         return (scaled * self.weight[:, None] + self.bias[:, None]).to(input.dtype)
 
 
+def count_frames(config: Any, samples: int) -> int:
+    """How many frames the feature encoder makes of so many samples."""
+    for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
+        samples = (samples - kernel) // stride + 1
+    return samples
+
+
 class EmotionNetwork(PreTrainedModel):
     """What `network_class` adds to a Hugging Face audio classifier.
 
@@ -127,7 +134,7 @@ class EmotionNetwork(PreTrainedModel):
         size). The number of layers stands for the output of the last one. The mask of the frames,
         (batch, frames), comes with them.
         """
-        frames = int(self.backbone._get_feat_extract_output_lengths(waveforms.shape[1]))
+        frames = count_frames(self.config, waveforms.shape[1])
         if attention_mask is None:
             attention_mask = waveforms.new_ones(waveforms.shape, dtype=torch.long)
         mask = self.backbone._get_feature_vector_attention_mask(frames, attention_mask)
