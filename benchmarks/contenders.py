@@ -141,7 +141,7 @@ def train_ours(problem: Problem, clock: Clock) -> float | None:
     trainer.callbacks.append(Stopwatch(clock))  # pyright: ignore
     module, data = training.build(config, problem.table)
     if config.reuses_hidden_states:
-        training.store_hidden_states(trainer, module, data)
+        data.keep_hidden_states(module.network, trainer)
     trainer.fit(module, data)
     if clock.limit is None:
         return None

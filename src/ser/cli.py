@@ -4,6 +4,7 @@ Each command imports what it needs in its own body, so `--help` and mistakes ans
 """
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -38,6 +39,24 @@ def prepare(overrides: Overrides = None) -> None:
     from ser import preparation, report  # heavy, so only once the settings are known to be good
 
     report.show_data(preparation.prepare(settings.data, settings.split), settings.data)
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, or report folders.")],
+    output: Annotated[
+        Path | None, typer.Option(help="Also write comparison.html and comparison.md here.")
+    ] = None,
+) -> None:
+    """Put runs beside each other, with intervals and tests of their differences to the first."""
+    from ser import comparison
+    from ser.runs import read_run
+
+    found = comparison.compare([read_run(run) for run in runs])
+    comparison.show(found)
+    if output is not None:
+        comparison.write(found, output)
+        print(f"Written: {output / 'comparison.html'}")
 
 
 def main() -> None:

@@ -135,6 +135,12 @@ def settle(composed: DictConfig) -> DictConfig:
     return fill_in(compose("train", overrides=command), folder, command)
 
 
+def sweep_folder() -> Path | None:
+    """The folder that holds those of all jobs, in a sweep; call inside `hydra.main`."""
+    hydra = HydraConfig.get()
+    return Path(hydra.runtime.output_dir).parent if hydra.mode == RunMode.MULTIRUN else None
+
+
 def fill_in(composed: DictConfig, folder: str, command: list[str]) -> DictConfig:
     known = {"output_dir": folder, "command": command}
     return cast(DictConfig, OmegaConf.merge(composed, known))

@@ -22,6 +22,7 @@ class TrainConfig:
     output_dir: str = setting("???", "folder of this run; runs/DATE_TIME, or where ckpt lies")
     ckpt: str | None = setting(None, "checkpoint to resume from")
     command: list[str] = setting([], "the options as typed; filled in by itself")
+    evaluate: bool = setting(False, "judge the best checkpoint on the test part at the end")
     data: DataConfig = group(DataConfig)
     split: SplitConfig = group(SplitConfig)
     model: ModelConfig = group(ModelConfig)
@@ -61,6 +62,9 @@ class TrainConfig:
 
 @dataclass
 class EvaluateDataConfig:
+    corpora: list[str] = setting(
+        [], "judge these only, corpora new to the model too; []: those of the training"
+    )
     paths: dict[str, str | None] = setting(
         dict.fromkeys(CORPORA), "where a corpus lies now; null: as in training"
     )
@@ -70,6 +74,8 @@ class EvaluateDataConfig:
     batch_size: int | None = setting(None, "utterances a batch; null: as in training")
 
     def __post_init__(self) -> None:
+        for name in self.corpora:
+            require(name in CORPORA, "data.corpora", name, f"there is only {', '.join(CORPORA)}")
         for name, folder in self.paths.items():
             require(is_folder_or_none(folder), f"data.paths.{name}", folder, "no such folder")
         size = self.batch_size
@@ -84,6 +90,7 @@ class EvaluateConfig:
         None, "folder of the report; null: report/ in the run, report-CKPT-PART/ for others"
     )
     accelerator: str = setting("auto", "|".join(ACCELERATORS))
+    robustness: bool = setting(False, "also under noise, band limits, reverberation, gain and cuts")
     data: EvaluateDataConfig = group(EvaluateDataConfig)
 
     def __post_init__(self) -> None:
