@@ -23,6 +23,8 @@ Overrides = Annotated[
     typer.Argument(help="Settings as for train.py: data=ravdess data.max_seconds=5 ..."),
 ]
 
+TUNE = Path("runs/tune")
+
 
 @app.callback()
 def describe() -> None:
@@ -57,6 +59,35 @@ def compare(
     if output is not None:
         comparison.write(found, output)
         print(f"Written: {output / 'comparison.html'}")
+
+
+@app.command()
+def tune(
+    overrides: Overrides = None,
+    trials: Annotated[int, typer.Option(min=1, help="Trials in all.")] = 20,
+    folder: Annotated[Path, typer.Option(help="Where the study and its runs lie.")] = TUNE,
+) -> None:
+    """Search for better settings with Optuna, and go on with a search that was stopped.
+
+    Ranges are written as in Hydra's sweeps: 'model.lr=tag(log, interval(1e-6, 1e-4))',
+    data.batch_size=8,16,32. Where none is given, conf/tune.yaml says what is searched.
+    """
+    from ser.compose import CONF, compose_command
+    from ser.config import TrainConfig
+    from ser.search_space import read_space
+
+    plain, space = read_space(overrides or [], CONF / "tune.yaml")
+    if not any(override.startswith("trainer.devices=") for override in plain):
+        plain.append("trainer.devices=1")
+    samples = [dimension.sample for dimension in space]
+    compose_command("train", [*plain, *samples, f"output_dir={folder}"], TrainConfig)
+    try:
+        from ser import search  # heavy, so only once the settings are known to be good
+    except ModuleNotFoundError as error:
+        raise OSError(f"{error.name} is not installed: pip install 'ser[tune]'") from error
+
+    plan = search.Search(plain, space, folder)
+    search.show(search.search(plan, trials), plan)
 
 
 def main() -> None:

@@ -141,6 +141,19 @@ def sweep_folder() -> Path | None:
     return Path(hydra.runtime.output_dir).parent if hydra.mode == RunMode.MULTIRUN else None
 
 
+def refuse_in_sweep(*, starts_processes: bool) -> None:
+    """Raise ValueError for a job of a sweep that would start processes for more devices.
+
+    Lightning 2.6 starts them as sweeps of their own, in folders of their own.
+    """
+    in_sweep = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    if in_sweep and starts_processes:
+        raise ValueError(
+            "a job of a sweep trains on one device: add trainer.devices=1, or hand the jobs to"
+            " Slurm with hydra/launcher=submitit_slurm"
+        )
+
+
 def fill_in(composed: DictConfig, folder: str, command: list[str]) -> DictConfig:
     known = {"output_dir": folder, "command": command}
     return cast(DictConfig, OmegaConf.merge(composed, known))

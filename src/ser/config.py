@@ -42,7 +42,10 @@ class TrainConfig:
         balanced = self.data.sampling == Sampling.balanced
         rule = "data.sampling=balanced already corrects for rare emotions; choose one of the two"
         require(not balanced or weights is None, "model.class_weights", weights, rule)
-        trainer = self.trainer
+        trainer, skip = self.trainer, self.model.backbone.layerdrop
+        rule = "on several devices this needs trainer.strategy=ddp_find_unused_parameters_true"
+        shared = trainer.strategy in ("ddp", "fsdp")
+        require(not shared or skip == 0, "model.backbone.layerdrop", skip, rule)
         endless = trainer.max_epochs == -1 and trainer.max_steps == -1
         require(
             not endless or self.model.schedule == Schedule.constant,

@@ -1,17 +1,18 @@
-"""From manifest to batches: dataset, length-bucketed sampler, collate, EmotionDataModule."""
+"""From manifest to batches: dataset, collate, EmotionDataModule."""
 
 import json
 import logging
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from lightning import LightningDataModule, Trainer
+from lightning.fabric.utilities.seed import pl_worker_init_function
 from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import Wav2Vec2FeatureExtractor
 
@@ -23,9 +24,9 @@ from ser.data_config import DataConfig, Padding, Sampling
 from ser.hidden_states import HiddenStateCache, HiddenStates
 from ser.manifest import Manifest
 from ser.network import EmotionNetwork
+from ser.sampler import BucketBatchSampler, Place
 
 log = logging.getLogger(__name__)
-POOL_BATCHES = 50  # batches whose utterances are sorted by length together
 
 Batch = dict[str, torch.Tensor]
 Draw = tuple[int, int]  # a row, and the epoch that it is drawn in
@@ -95,71 +96,6 @@ class HiddenStateDataset(Dataset[Example]):
         return Example(states.copy(), self.utterances.labels[row], row)
 
 
-class BucketBatchSampler(Sampler[list[int]]):
-    """Batches of utterances of like length, in an order that depends on seed and epoch alone.
-
-    Shuffled rows are cut into pools of 50 batches, sorted by length inside a pool, cut into
-    batches, and the batches shuffled, after the bucketing of Khomenko et al. (2016): padding is
-    under 5 % where random batches have over 30 % (a test holds both). Without `shuffle` rows are
-    sorted by length. Over several devices each gets the same number of batches; `rank` and
-    `world_size` share them out, and the first few are given out again to make the numbers even.
-    With `chances` an epoch draws as many rows, each by its chance, with replacement.
-    """
-
-    def __init__(
-        self,
-        seconds: Sequence[float] | np.ndarray,
-        batch_size: int,
-        *,
-        shuffle: bool,
-        seed: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
-        chances: np.ndarray | None = None,
-    ) -> None:
-        self.chances = chances
-        self.seconds = np.asarray(seconds)
-        self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
-        self.rank, self.world_size = rank, world_size
-        self.epoch = 0
-
-    @property
-    def sampler(self) -> "BucketBatchSampler":
-        """Lightning 2.6 looks for `set_epoch` on `batch_sampler.sampler` only."""
-        return self
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        batches = -(-len(self.seconds) // self.batch_size)
-        return -(-batches // self.world_size)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        endless = cycle(self._all_batches())
-        yield from islice(endless, self.rank, len(self) * self.world_size, self.world_size)
-
-    def _all_batches(self) -> list[list[int]]:
-        generator = np.random.default_rng((self.seed, self.epoch))
-        rows = np.arange(len(self.seconds))
-        pool = len(rows)
-        if self.shuffle:
-            generator.shuffle(rows)
-            if self.chances is not None:
-                rows = generator.choice(len(rows), len(rows), p=self.chances)
-            pool = self.batch_size * POOL_BATCHES
-        batches = []
-        for start in range(0, len(rows), pool):
-            chunk = rows[start : start + pool]
-            chunk = chunk[np.argsort(self.seconds[chunk], kind="stable")]
-            cuts = range(self.batch_size, len(chunk), self.batch_size)
-            batches.extend(part.tolist() for part in np.split(chunk, cuts))
-        if self.shuffle:
-            # The one short batch of the epoch comes from the last pool; any place will do.
-            batches = [batches[index] for index in generator.permutation(len(batches))]
-        return batches
-
-
 class EpochBatchSampler(Sampler[list[Draw]]):
     """The batches of another sampler, each row with its epoch.
 
@@ -208,8 +144,18 @@ def collate(
     }
 
 
+def start_worker(index: int) -> None:
+    """A loader process is seeded by Lightning, and leaves signals to the process that trains.
+
+    Ctrl-C and Slurm reach every process; the one that trains ends its step first.
+    """
+    pl_worker_init_function(index)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
 class EmotionDataModule(LightningDataModule):
-    """The loaders of the three parts of a manifest."""
+    """The loaders of the three parts of a manifest; training starts from `start`."""
 
     def __init__(
         self,
@@ -223,6 +169,7 @@ class EmotionDataModule(LightningDataModule):
         self.feature_extractor = feature_extractor
         self.cache = AudioCache(Path(config.cache_dir))
         self.states: HiddenStateCache | None = None  # for training and validation, where set
+        self.start = Place()
 
     def keep_hidden_states(self, network: EmotionNetwork, trainer: Trainer) -> None:
         """Compute what lies below the first trained layer, for training to start from there.
@@ -270,18 +217,20 @@ class EmotionDataModule(LightningDataModule):
             Augmentation(config.augment, self.seed, config.max_seconds) if changing else None,
         )
         balanced = shuffle and config.sampling == Sampling.balanced
+        least = config.max_seconds if config.padding == Padding.uniform else MIN_SECONDS
         sampler = BucketBatchSampler(
-            dataset.seconds,
+            dataset.seconds.clip(least),
             config.batch_size,
+            max_batch_seconds=config.max_batch_seconds,
             shuffle=shuffle,
             seed=self.seed,
             # Only training is shared out: of an evaluation in even shares, some utterances would
             # be counted twice.
             rank=trainer.global_rank if trainer and shuffle else 0,
             world_size=trainer.world_size if trainer and shuffle else 1,
+            start=self.start if shuffle else None,
             chances=balance(dataset.labels) if balanced else None,
         )
-        least = config.max_seconds if config.padding == Padding.uniform else MIN_SECONDS
         join = partial(collate, samples=round(least * SAMPLE_RATE))
         stored = self.states is not None and part != "test"
         if stored:
@@ -291,6 +240,7 @@ class EmotionDataModule(LightningDataModule):
             batch_sampler=EpochBatchSampler(sampler) if changing else sampler,
             collate_fn=join,
             num_workers=config.num_workers,
+            worker_init_fn=start_worker,
             persistent_workers=config.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
         )

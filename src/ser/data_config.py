@@ -91,6 +91,9 @@ class DataConfig:
     )
     augment: AugmentConfig = group(AugmentConfig)
     batch_size: int = setting(16, "utterances a batch, per device")
+    max_batch_seconds: float | None = setting(
+        None, "in place of batch_size: so much audio a batch, padding included, per device"
+    )
     num_workers: int = setting(
         0, "loader processes; reading the cache costs well under 1 ms a clip"
     )
@@ -101,6 +104,14 @@ class DataConfig:
         within = 0.25 <= self.max_seconds <= 3600
         require(within, "data.max_seconds", self.max_seconds, "from 0.25 s to an hour")
         require(self.batch_size >= 1, "data.batch_size", self.batch_size, "at least 1")
+        budget = self.max_batch_seconds
+        fits = budget is None or self.max_seconds <= budget < 1e6
+        rule = f"null, or at least data.max_seconds={self.max_seconds}, and finite"
+        require(fits, "data.max_batch_seconds", budget, rule)
+        balanced = self.sampling == Sampling.balanced
+        rule = "draws batches of data.batch_size only; leave data.max_batch_seconds out"
+        free = not balanced or self.max_batch_seconds is None
+        require(free, "data.sampling", self.sampling, rule)
         require(self.num_workers >= 0, "data.num_workers", self.num_workers, "0 or more")
 
     def check_sources(self) -> None:

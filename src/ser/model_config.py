@@ -98,12 +98,18 @@ class ModelConfig:
         None, "in the loss; balanced: rare emotions more, or {angry: 2}; null: all alike"
     )
     mixup: float = setting(0.0, "utterances are mixed in pairs by Beta(mixup, mixup); 0: not")
+    gradient_checkpointing: bool = setting(False, "half the memory for a third more time")
+    compile: bool = setting(False, "torch.compile: minutes at the start, for steps a little faster")
+    tf32: bool = setting(True, "let the GPU multiply float32 in TensorFloat-32 where it can")
 
     def __post_init__(self) -> None:
         for key in ("lr", "classifier_lr"):
             rate = getattr(self, key)
             valid = rate is None or 0 < rate < 1e3
             require(valid, f"model.{key}", rate, "must be above 0, and finite")
+        rule = "skips layers at random, which model.compile=true cannot follow; set it to 0"
+        skip = self.backbone.layerdrop
+        require(not (self.compile and skip > 0), "model.backbone.layerdrop", skip, rule)
         share = self.layer_decay
         require(0 < share <= 1, "model.layer_decay", share, "above 0, and at most 1")
         top = self.top_layers

@@ -142,13 +142,11 @@ class EmotionNetwork(PreTrainedModel):
             attention_mask = waveforms.new_ones(waveforms.shape, dtype=torch.long)
         mask = self.backbone._get_feature_vector_attention_mask(frames, attention_mask)
         everything = self.weighted or layer < self.depth
+        # Not taken back below: gradient checkpointing computes the layers once more.
         self.tell_lengths(attention_mask.sum(-1), mask)
-        try:
-            output = self.backbone(
-                waveforms, attention_mask=attention_mask, output_hidden_states=everything
-            )
-        finally:
-            self.tell_lengths(None, None)
+        output = self.backbone(
+            waveforms, attention_mask=attention_mask, output_hidden_states=everything
+        )
         if self.weighted:
             return torch.stack(output.hidden_states[: layer + 1], dim=2), mask
         states = output.hidden_states[layer] if everything else output.last_hidden_state

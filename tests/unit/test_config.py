@@ -145,6 +145,16 @@ def test_a_configuration_survives_as_plain_values(compose_config):
         ("data.paths.tess=/nowhere", r"data\.paths\.tess=/nowhere: no such folder"),
         ("+data.paths.emodb=/nowhere", r"data\.paths=emodb: there is only ravdess"),
         ("data.max_seconds=0.1", r"data\.max_seconds=0\.1"),
+        (
+            "data.max_batch_seconds=4",
+            r"data\.max_batch_seconds=4\.0: null, or at least data\.max_sec",
+        ),
+        (
+            "callbacks.last_checkpoint.every_steps=0",
+            r"last_checkpoint\.every_steps=0: above 0, or null",
+        ),
+        ("callbacks.guards.patience=0", r"callbacks\.guards\.patience=0"),
+        ("callbacks.monitoring.worst_errors=-1", r"callbacks\.monitoring\.worst_errors=-1"),
         ("data.batch_size=0", r"data\.batch_size=0"),
         ("data.num_workers=-1", r"data\.num_workers=-1"),
         ("trainer.accelerator=gpuu", r"trainer\.accelerator=gpuu"),
