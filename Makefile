@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := runs/quickstart_$(shell date +%Y-%m-%d_%H-%M-%S)
 
-.PHONY: quickstart install check format test test-all lock clean
+.PHONY: quickstart install check format test test-all bench-train lock clean
 
 quickstart: $(VENV)/run.done ## train and evaluate on synthetic corpora, in about a minute
 	$(BIN)/python train.py experiment=quickstart output_dir=$(RUN)
@@ -30,6 +30,9 @@ test: $(VENV)/dev.done ## the fast tests
 
 test-all: $(VENV)/dev.done ## the slow ones too
 	$(BIN)/pytest -m ""
+
+bench-train: $(VENV)/dev.done ## training beside what a user would pick instead; hours on a CPU
+	$(BIN)/python benchmarks/training.py
 
 $(VENV)/run.done: requirements/run.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -141,7 +141,7 @@ def train_ours(problem: Problem, clock: Clock) -> float | None:
     trainer.callbacks.append(Stopwatch(clock))  # pyright: ignore
     module, data = training.build(config, problem.table)
     if config.reuses_hidden_states:
-        training.store_hidden_states(trainer, module, data)
+        data.keep_hidden_states(module.network, trainer)
     trainer.fit(module, data)
     if clock.limit is None:
         return None
@@ -227,6 +227,7 @@ def train_trainer(problem: Problem, clock: Clock, bf16: bool = False) -> float |
         learning_rate=problem.config.model.lr,
         remove_unused_columns=False,
         bf16=bf16,
+        use_cpu=not torch.cuda.is_available(),
         save_strategy="no",
         disable_tqdm=True,
         report_to="none",

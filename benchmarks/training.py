@@ -1,7 +1,7 @@
 """Training throughput, memory and quality, beside what a user would pick instead.
 
-    python benchmarks/training.py            # about an hour on two cores
-    python benchmarks/training.py --short    # a few minutes; the numbers are rough
+    python benchmarks/training.py            # hours on two cores
+    python benchmarks/training.py --short    # some minutes; the numbers are rough
 
 Clips are those of SER_REAL_AUDIO (a folder with ravdess/ and tess/ in it), or synthetic ones. Every
 contender trains the same network of random weights on the same clips with the same number of steps,
@@ -179,7 +179,7 @@ def show(speed: dict[str, Measurement], rows: list[tuple[str, str, bool]], scale
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--short", action="store_true", help="a few minutes; rough numbers")
+    parser.add_argument("--short", action="store_true", help="some minutes; rough numbers")
     parser.add_argument("--output", type=Path, default=HERE / "training.json")
     arguments = parser.parse_args()
     scale = SHORT if arguments.short else LONG

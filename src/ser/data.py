@@ -1,5 +1,7 @@
 """From manifest to batches: dataset, collate, EmotionDataModule."""
 
+import json
+import logging
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,18 +11,22 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from lightning import LightningDataModule
+from lightning import LightningDataModule, Trainer
 from lightning.fabric.utilities.seed import pl_worker_init_function
 from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import Wav2Vec2FeatureExtractor
 
+from ser import hidden_states
 from ser.audio import MIN_SECONDS, SAMPLE_RATE, Waveform
 from ser.augment import Augmentation
 from ser.cache import AudioCache
 from ser.data_config import DataConfig, Padding, Sampling
 from ser.hidden_states import HiddenStateCache, HiddenStates
 from ser.manifest import Manifest
+from ser.network import EmotionNetwork
 from ser.sampler import BucketBatchSampler, Place
+
+log = logging.getLogger(__name__)
 
 Batch = dict[str, torch.Tensor]
 Draw = tuple[int, int]  # a row, and the epoch that it is drawn in
@@ -164,6 +170,32 @@ class EmotionDataModule(LightningDataModule):
         self.cache = AudioCache(Path(config.cache_dir))
         self.states: HiddenStateCache | None = None  # for training and validation, where set
         self.start = Place()
+
+    def keep_hidden_states(self, network: EmotionNetwork, trainer: Trainer) -> None:
+        """Compute what lies below the first trained layer, for training to start from there.
+
+        Of several processes on a machine, the first computes and the others wait for it.
+        """
+        extractor = json.loads(self.feature_extractor.to_json_string())
+        recipe = hidden_states.describe(
+            network, self.config.max_seconds, str(trainer.precision), extractor
+        )
+        states = HiddenStateCache(Path(self.config.cache_dir), recipe)
+        contents = {p: self.manifest.part(p)["content"].tolist() for p in ("train", "val")}
+
+        def batches() -> hidden_states.Batches:
+            for part, names in contents.items():
+                for batch in self.loader(part):
+                    rows = [names[row] for row in batch["rows"].tolist()]
+                    yield rows, batch["input_values"], batch["attention_mask"]
+
+        network.to(trainer.strategy.root_device)  # pyright: ignore[reportArgumentType]
+        context = trainer.precision_plugin.forward_context
+        hidden_states.fill(
+            states, network, batches(), [*contents["train"], *contents["val"]], context
+        )
+        self.states = states
+        log.info("training starts from hidden states in %s", states.folder)
 
     def train_dataloader(self) -> DataLoader[Example]:
         return self.loader("train", shuffle=True)

@@ -19,7 +19,7 @@ from transformers import (
 
 from ser.audio import MIN_SECONDS, SAMPLE_RATE
 from ser.model_config import BackboneConfig, Mode, ModelConfig
-from ser.network import FAMILIES, EmotionNetwork, network_class
+from ser.network import FAMILIES, EmotionNetwork, count_frames, network_class
 from ser.tuning import HEAD, merge_adapters
 
 # What torch raises for a file that is none of its own, or not what was expected of it.
@@ -90,7 +90,7 @@ def describe_network(model: ModelConfig, labels: Sequence[str]) -> PreTrainedCon
             f"model.backbone.name={backbone.name} is a {config.model_type} model, which does not"
             f" take waveforms as wav2vec 2.0 does; choose one of {', '.join(FAMILIES)}"
         )
-    frames = shortest_in_frames(config)
+    frames = count_frames(config, round(MIN_SECONDS * SAMPLE_RATE))  # of the shortest batch
     changes = {
         "id2label": dict(enumerate(labels)),
         "label2id": {label: index for index, label in enumerate(labels)},
@@ -107,14 +107,6 @@ def describe_network(model: ModelConfig, labels: Sequence[str]) -> PreTrainedCon
     for key, value in changes.items():
         setattr(config, key, value)
     return config
-
-
-def shortest_in_frames(config: Any) -> int:
-    """How many frames the shortest batch has."""
-    length = round(MIN_SECONDS * SAMPLE_RATE)
-    for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
-        length = (length - kernel) // stride + 1
-    return length
 
 
 def fetch(kind: Any, backbone: BackboneConfig) -> Any:

@@ -36,13 +36,23 @@ class MaskedGroupNorm(nn.GroupNorm):
             return super().forward(input)
         frames = input.float()  # (batch, channels, time); one group a channel
         valid = torch.arange(frames.shape[-1], device=frames.device) < self.lengths[:, None]
-        valid = valid[:, None].to(frames.dtype)
-        count = valid.sum(-1, keepdim=True)
-        mean = (frames * valid).sum(-1, keepdim=True) / count
-        centred = frames - mean
-        variance = (centred.square() * valid).sum(-1, keepdim=True) / count
-        scaled = centred * torch.rsqrt(variance + self.eps)
-        return (scaled * self.weight[:, None] + self.bias[:, None]).to(input.dtype)
+        count = self.lengths[:, None, None].to(frames.dtype)
+        # These are the largest tensors of the network, so as few of them as can be: the moments
+        # first, and one multiplication and addition in place of centring and scaling.
+        kept = frames * valid[:, None]
+        mean = kept.sum(-1, keepdim=True) / count
+        power = torch.linalg.vector_norm(kept, dim=-1, keepdim=True).square() / count
+        del kept
+        variance = (power - mean.square()).clamp(min=0)
+        scale = torch.rsqrt(variance + self.eps) * self.weight[:, None]
+        return torch.addcmul(self.bias[:, None] - mean * scale, frames, scale).to(input.dtype)
+
+
+def count_frames(config: Any, samples: int) -> int:
+    """How many frames the feature encoder makes of so many samples."""
+    for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
+        samples = (samples - kernel) // stride + 1
+    return samples
 
 
 class EmotionNetwork(PreTrainedModel):
@@ -127,7 +137,7 @@ class EmotionNetwork(PreTrainedModel):
         size). The number of layers stands for the output of the last one. The mask of the frames,
         (batch, frames), comes with them.
         """
-        frames = int(self.backbone._get_feat_extract_output_lengths(waveforms.shape[1]))
+        frames = count_frames(self.config, waveforms.shape[1])
         if attention_mask is None:
             attention_mask = waveforms.new_ones(waveforms.shape, dtype=torch.long)
         mask = self.backbone._get_feature_vector_attention_mask(frames, attention_mask)

@@ -20,14 +20,13 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from ser import card, hidden_states, provenance, report
+from ser import card, provenance, report
 from ser.acceleration import accelerate, explain_memory
 from ser.audio import SAMPLE_RATE
 from ser.compose import refuse_in_sweep, to_plain
 from ser.config import TrainConfig
 from ser.data import EmotionDataModule
 from ser.guards import TrainingError
-from ser.hidden_states import HiddenStateCache
 from ser.last_checkpoint import AtomicCheckpointIO, LastCheckpoint
 from ser.losses import weigh_classes
 from ser.manifest import Manifest
@@ -83,11 +82,11 @@ def train(config: TrainConfig, callbacks: Sequence[Callback] = ()) -> TrainResul
             Path(config.ckpt), config, Blueprint(**module.hparams), trainer.world_size
         )
     record(manifest, config)
+    started = time.monotonic()
     if config.reuses_hidden_states:
-        store_hidden_states(trainer, module, data)
+        data.keep_hidden_states(module.network, trainer)
     elif config.model.freezes_layers and config.model.cache_hidden_states:
         log.info("hidden states are not kept: SpecAugment or augmentation makes each epoch differ")
-    started = time.monotonic()
     fit(trainer, module, data, config)
     if not config.trainer.fast_dev_run:
         finish_epoch(trainer, module, data)
@@ -115,32 +114,6 @@ def build(config: TrainConfig, manifest: Manifest) -> tuple[EmotionClassifier, E
     weights = weigh_classes(config.model, blueprint.labels, emotions)
     module = EmotionClassifier(network, blueprint, config.model, weights)
     return module, EmotionDataModule(manifest, config.data, feature_extractor, config.seed)
-
-
-def store_hidden_states(
-    trainer: Trainer, module: EmotionClassifier, data: EmotionDataModule
-) -> None:
-    """Compute what lies below the first trained layer, and train from it on.
-
-    Of several processes on a machine, the first computes and the others wait for it.
-    """
-    network, parts = module.to(trainer.strategy.root_device).network, ("train", "val")
-    recipe = hidden_states.describe(
-        network, data.config.max_seconds, trainer.precision, module.hparams["feature_extractor"]
-    )
-    cache = HiddenStateCache(Path(data.config.cache_dir), recipe)
-    contents = [data.manifest.part(part)["content"].tolist() for part in parts]
-
-    def batches() -> hidden_states.Batches:
-        for part, names in zip(parts, contents, strict=True):
-            for batch in data.loader(part):
-                rows = [names[row] for row in batch["rows"].tolist()]
-                yield rows, batch["input_values"], batch["attention_mask"]
-
-    context = trainer.precision_plugin.forward_context
-    hidden_states.fill(cache, network, batches(), [*contents[0], *contents[1]], context)
-    data.states = cache
-    log.info("training from layer %d on, on hidden states of %s", recipe.layer, cache.folder)
 
 
 def build_trainer(config: TrainerConfig) -> Trainer:
