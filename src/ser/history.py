@@ -8,11 +8,13 @@ from pathlib import Path
 import pandas as pd
 
 from ser.figures import Curve
+from ser.metrics import Scores
 
 PANELS = {
     "Loss": {"train/loss": "training", "val/loss": "validation"},
     "Validation": {"val/uar": "UAR", "val/macro_f1": "macro F1", "val/accuracy": "accuracy"},
 }
+TEST_SCALARS = ("test/uar", "test/accuracy", "test/macro_f1")
 MOST = 1000  # points of a curve; a picture shows no more
 
 
@@ -66,3 +68,17 @@ def read_csv(path: Path) -> dict[str, Curve]:
         rows = rows.iloc[:: max(1, len(rows) // MOST)]
         curves[str(name)] = (rows["step"].tolist(), rows[name].tolist())
     return curves
+
+
+def log_test(folder: Path, scores: Scores) -> None:
+    """Add the scores on the test part to the TensorBoard log of a run folder, where it has one.
+
+    They are columns of its table of settings, by which the runs of a sweep can be sorted.
+    """
+    if not (folder / "tensorboard").is_dir():
+        return
+    from torch.utils.tensorboard import SummaryWriter  # seconds of import
+
+    with SummaryWriter(str(folder / "tensorboard"), filename_suffix=".test") as writer:
+        for name in TEST_SCALARS:
+            writer.add_scalar(name, getattr(scores, name.removeprefix("test/")))

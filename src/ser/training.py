@@ -16,8 +16,9 @@ from lightning import Trainer, seed_everything
 from lightning.pytorch.accelerators import CUDAAccelerator
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
+from torch.utils.tensorboard.summary import hparams
 
-from ser import provenance, report
+from ser import history, provenance, report
 from ser.audio import SAMPLE_RATE
 from ser.compose import to_plain
 from ser.config import TrainConfig
@@ -244,8 +245,16 @@ def log_run(logger: TensorBoardLogger, config: TrainConfig, result: TrainResult)
     settings = to_plain(config)
     text = yaml.safe_dump(settings, sort_keys=False)
     logger.experiment.add_text("config", f"```yaml\n{text}```")
-    chosen = {name: settings[name] for name in ("seed", "data", "split", "model")}
-    logger.log_hyperparams(chosen, {f"best/{result.monitor}": result.score})
+    chosen = flatten({name: settings[name] for name in ("seed", "data", "split", "model")})
+    values = {key: v if isinstance(v, int | float) else str(v) for key, v in chosen.items()}
+    best = f"best/{result.monitor}"
+    # The test scores are columns from the start (TensorBoard takes those that the first run names);
+    # `ser.evaluation` fills them in.
+    names = dict.fromkeys([best, *history.TEST_SCALARS], 0.0)
+    writer: Any = logger.experiment
+    writer.add_scalar(best, result.score)
+    for summary in hparams(values, names):
+        writer.file_writer.add_summary(summary)
     logger.save()
 
 
