@@ -17,6 +17,8 @@ import xxhash
 from numpy.typing import NDArray
 
 SAMPLE_RATE = 16_000
+# A batch of clips shorter than this would be shorter than one SpecAugment span of 10 frames.
+MIN_SECONDS = 0.25
 SILENCE = 1e-3  # of full scale; the quietest RAVDESS recording peaks at six times this
 CLIPPED = 0.1  # share of samples at the limit; a pure tone has 3 % of them near its peak
 

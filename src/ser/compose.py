@@ -58,7 +58,9 @@ def describe_settings(kind: type, prefix: str = "") -> list[str]:
 def show_default(entry: Field[Any]) -> str:
     if entry.default_factory is not MISSING:
         made = entry.default_factory()
-        return f"[{','.join(made)}]" if isinstance(made, list) else "null" if made else "{}"
+        return (
+            f"[{','.join(map(str, made))}]" if isinstance(made, list) else "null" if made else "{}"
+        )
     default = str(entry.default)
     if default.startswith("${"):
         return "(computed)"

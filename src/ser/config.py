@@ -6,59 +6,14 @@ nor anything heavy is imported here.
 """
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from ser.corpora import CORPORA
-from ser.data_config import DataConfig, Part, SplitConfig, is_folder_or_none
+from ser.data_config import DataConfig, Part, Sampling, SplitConfig, is_folder_or_none
+from ser.model_config import Mode, ModelConfig, Schedule
 from ser.setting import group, require, setting
 from ser.trainer_config import ACCELERATORS, TrainerConfig
-
-
-class Schedule(StrEnum):
-    linear = "linear"
-    cosine = "cosine"
-    constant = "constant"
-
-
-@dataclass
-class BackboneConfig:
-    name: str = setting("facebook/wav2vec2-large-xlsr-53", "Hugging Face hub name or local folder")
-    revision: str | None = setting(None, "branch, tag or commit on the hub")
-    pretrained: bool = setting(True, "false: the same architecture with random weights, offline")
-    layerdrop: float = setting(0.0, "probability of skipping a transformer layer in training")
-    mask_time_prob: float = setting(0.05, "SpecAugment: share of time steps masked in training")
-    mask_feature_prob: float = setting(0.0, "SpecAugment: share of channels masked in training")
-    architecture: dict[str, Any] = setting({}, "model configuration used where pretrained=false")
-
-    def __post_init__(self) -> None:
-        on_the_hub = self.name.count("/") == 1 and not self.name.startswith((".", "/", "~"))
-        found = on_the_hub or Path(self.name).expanduser().is_dir()
-        rule = "neither a folder that exists nor OWNER/NAME on the hub"
-        require(found or not self.pretrained, "model.backbone.name", self.name, rule)
-        for key in ("layerdrop", "mask_time_prob", "mask_feature_prob"):
-            share = getattr(self, key)
-            require(0 <= share < 1, f"model.backbone.{key}", share, "at least 0 and below 1")
-
-
-@dataclass
-class ModelConfig:
-    backbone: BackboneConfig = group(BackboneConfig)
-    freeze_feature_encoder: bool = setting(True, "keep the convolutional front end as it is")
-    lr: float = setting(3e-5, "peak learning rate of AdamW")
-    weight_decay: float = setting(0.01, "of AdamW; not on norms and biases")
-    schedule: Schedule = setting(Schedule.linear, "learning rate after the warm-up")
-    warmup_ratio: float = setting(0.1, "share of all steps in which the learning rate rises")
-    label_smoothing: float = setting(0.0, "of the cross-entropy")
-
-    def __post_init__(self) -> None:
-        require(0 < self.lr < 1e3, "model.lr", self.lr, "must be above 0, and finite")
-        decay = self.weight_decay
-        require(0 <= decay < 1e3, "model.weight_decay", decay, "0 or more, and finite")
-        for key in ("warmup_ratio", "label_smoothing"):
-            share = getattr(self, key)
-            require(0 <= share < 1, f"model.{key}", share, "at least 0 and below 1")
 
 
 @dataclass
@@ -80,6 +35,13 @@ class TrainConfig:
         require_file("ckpt", self.ckpt)
         if not self.logger and "learning_rate" in self.callbacks:
             raise ValueError("callbacks.learning_rate needs a logger: ~callbacks.learning_rate")
+        weights = self.model.class_weights
+        for name in weights if isinstance(weights, dict) else []:
+            rule = f"is none of the classes {', '.join(self.data.label_space)}"
+            require(name in self.data.label_space, "model.class_weights", name, rule)
+        balanced = self.data.sampling == Sampling.balanced
+        rule = "data.sampling=balanced already corrects for rare emotions; choose one of the two"
+        require(not balanced or weights is None, "model.class_weights", weights, rule)
         trainer = self.trainer
         endless = trainer.max_epochs == -1 and trainer.max_steps == -1
         require(
@@ -88,6 +50,14 @@ class TrainConfig:
             -1,
             f"model.schedule={self.model.schedule} needs an end; set this or trainer.max_steps",
         )
+
+    @property
+    def reuses_hidden_states(self) -> bool:
+        """Whether what lies below the first trained layer gives the same in every epoch."""
+        model, backbone = self.model, self.model.backbone
+        masked = backbone.mask_time_prob > 0 or backbone.mask_feature_prob > 0
+        same = model.mode == Mode.head or (model.top_layers is not None and not masked)
+        return same and model.cache_hidden_states and not self.data.augment.active
 
 
 @dataclass

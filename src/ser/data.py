@@ -13,23 +13,27 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import Wav2Vec2FeatureExtractor
 
-from ser.audio import SAMPLE_RATE, Waveform
+from ser.audio import MIN_SECONDS, SAMPLE_RATE, Waveform
+from ser.augment import Augmentation
 from ser.cache import AudioCache
-from ser.data_config import DataConfig, Padding
+from ser.data_config import DataConfig, Padding, Sampling
+from ser.hidden_states import HiddenStateCache, HiddenStates
 from ser.manifest import Manifest
 
-# A batch of clips shorter than this would be shorter than one SpecAugment span of 10 frames.
-MIN_SECONDS = 0.25
 POOL_BATCHES = 50  # batches whose utterances are sorted by length together
 
 Batch = dict[str, torch.Tensor]
+Draw = tuple[int, int]  # a row, and the epoch that it is drawn in
 
 
 @dataclass(frozen=True)
 class Example:
-    """One utterance, ready for the network: normalised samples (time,), label, row."""
+    """One utterance, ready for the network: normalised samples (time,), label, row.
 
-    input_values: Waveform
+    In place of the samples there may be hidden states (frames, layers, size).
+    """
+
+    input_values: Waveform | HiddenStates
     label: int
     row: int
 
@@ -48,20 +52,42 @@ class UtteranceDataset(Dataset[Example]):
         cache: AudioCache,
         feature_extractor: Wav2Vec2FeatureExtractor,
         max_seconds: float,
+        augmentation: Augmentation | None = None,
     ) -> None:
-        self.recordings = cache.recordings(utterances["content"].tolist())
+        self.contents = utterances["content"].tolist()
+        self.recordings = cache.recordings(self.contents)
         self.labels = utterances["emotion"].map(labels.index).tolist()
         self.seconds = utterances["seconds"].clip(upper=max_seconds).to_numpy()
         self.feature_extractor = feature_extractor
         self.max_samples = round(max_seconds * SAMPLE_RATE)
+        self.augmentation = augmentation
 
     def __len__(self) -> int:
         return len(self.recordings)
 
-    def __getitem__(self, row: int) -> Example:
-        waveform = self.recordings[row][: self.max_samples]
+    def __getitem__(self, index: int | Draw) -> Example:
+        row, epoch = index if isinstance(index, tuple) else (index, 0)
+        waveform = self.recordings[row]
+        if self.augmentation is not None:
+            waveform = self.augmentation(waveform, epoch, row)
+        waveform = waveform[: self.max_samples]
         values = self.feature_extractor(waveform, sampling_rate=SAMPLE_RATE).input_values[0]
         return Example(np.asarray(values, np.float32), self.labels[row], row)
+
+
+class HiddenStateDataset(Dataset[Example]):
+    """The same utterances as hidden states (frames, layers, size), read from their cache."""
+
+    def __init__(self, utterances: UtteranceDataset, states: HiddenStateCache) -> None:
+        self.utterances, self.states = utterances, states
+        self.seconds = utterances.seconds
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+    def __getitem__(self, row: int) -> Example:
+        states = self.states.read(self.utterances.contents[row])
+        return Example(states.copy(), self.utterances.labels[row], row)
 
 
 class BucketBatchSampler(Sampler[list[int]]):
@@ -72,6 +98,7 @@ class BucketBatchSampler(Sampler[list[int]]):
     under 5 % where random batches have over 30 % (a test holds both). Without `shuffle` rows are
     sorted by length. Over several devices each gets the same number of batches; `rank` and
     `world_size` share them out, and the first few are given out again to make the numbers even.
+    With `chances` an epoch draws as many rows, each by its chance, with replacement.
     """
 
     def __init__(
@@ -83,7 +110,9 @@ class BucketBatchSampler(Sampler[list[int]]):
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
+        chances: np.ndarray | None = None,
     ) -> None:
+        self.chances = chances
         self.seconds = np.asarray(seconds)
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
         self.rank, self.world_size = rank, world_size
@@ -111,6 +140,8 @@ class BucketBatchSampler(Sampler[list[int]]):
         pool = len(rows)
         if self.shuffle:
             generator.shuffle(rows)
+            if self.chances is not None:
+                rows = generator.choice(len(rows), len(rows), p=self.chances)
             pool = self.batch_size * POOL_BATCHES
         batches = []
         for start in range(0, len(rows), pool):
@@ -124,18 +155,46 @@ class BucketBatchSampler(Sampler[list[int]]):
         return batches
 
 
-def collate(examples: list[Example], samples: int) -> Batch:
+class EpochBatchSampler(Sampler[list[Draw]]):
+    """The batches of another sampler, each row with its epoch.
+
+    A loader process that lives through all epochs learns of the epoch in no other way.
+    """
+
+    def __init__(self, sampler: BucketBatchSampler) -> None:
+        self.sampler = sampler  # Lightning 2.6 tells this one the epoch
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        for rows in self.sampler:
+            yield [(row, self.sampler.epoch) for row in rows]
+
+
+def balance(labels: Sequence[int]) -> np.ndarray:
+    """The chance of each row where every label that occurs is to be drawn as often."""
+    _, places, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    return 1 / counts[places] / len(counts)
+
+
+def collate(
+    examples: list[Example], samples: int, least: int = round(MIN_SECONDS * SAMPLE_RATE)
+) -> Batch:
     """Pad with zeros on the right, to the longest example or to `samples` if that is more.
 
-    Returns input_values and attention_mask (batch, time), labels and rows (batch,).
+    At least `least` samples of each count as its own. Returns input_values and attention_mask
+    (batch, time), labels and rows (batch,); for hidden states, time is counted in frames, and
+    input_values are (batch, time, layers, size) in half precision.
     """
     longest = max([samples, *(len(example.input_values) for example in examples)])
-    values = torch.zeros(len(examples), longest)
+    first = torch.from_numpy(examples[0].input_values[:0])
+    values = first.new_zeros(len(examples), longest, *first.shape[1:])
     mask = torch.zeros(len(examples), longest, dtype=torch.long)
     for place, example in enumerate(examples):
         length = len(example.input_values)
         values[place, :length] = torch.from_numpy(example.input_values)
-        mask[place, : max(length, round(MIN_SECONDS * SAMPLE_RATE))] = 1
+        mask[place, : max(length, least)] = 1
     return {
         "input_values": values,
         "attention_mask": mask,
@@ -158,6 +217,7 @@ class EmotionDataModule(LightningDataModule):
         self.manifest, self.config, self.seed = manifest, config, seed
         self.feature_extractor = feature_extractor
         self.cache = AudioCache(Path(config.cache_dir))
+        self.states: HiddenStateCache | None = None  # for training and validation, where set
 
     def train_dataloader(self) -> DataLoader[Example]:
         return self.loader("train", shuffle=True)
@@ -168,6 +228,7 @@ class EmotionDataModule(LightningDataModule):
     def loader(self, part: str, *, shuffle: bool = False) -> DataLoader[Example]:
         """The batches of one part; `rows` in a batch count the rows of `manifest.part(part)`."""
         config, trainer = self.config, self.trainer
+        changing = shuffle and config.augment.active
         utterances = self.manifest.part(part)
         dataset = UtteranceDataset(
             utterances,
@@ -175,7 +236,9 @@ class EmotionDataModule(LightningDataModule):
             self.cache,
             self.feature_extractor,
             config.max_seconds,
+            Augmentation(config.augment, self.seed, config.max_seconds) if changing else None,
         )
+        balanced = shuffle and config.sampling == Sampling.balanced
         sampler = BucketBatchSampler(
             dataset.seconds,
             config.batch_size,
@@ -185,12 +248,17 @@ class EmotionDataModule(LightningDataModule):
             # be counted twice.
             rank=trainer.global_rank if trainer and shuffle else 0,
             world_size=trainer.world_size if trainer and shuffle else 1,
+            chances=balance(dataset.labels) if balanced else None,
         )
         least = config.max_seconds if config.padding == Padding.uniform else MIN_SECONDS
+        join = partial(collate, samples=round(least * SAMPLE_RATE))
+        stored = self.states is not None and part != "test"
+        if stored:
+            join = partial(collate, samples=0, least=0)
         return DataLoader(
-            dataset,  # pyright: ignore[reportArgumentType]
-            batch_sampler=sampler,
-            collate_fn=partial(collate, samples=round(least * SAMPLE_RATE)),
+            HiddenStateDataset(dataset, self.states) if stored else dataset,  # pyright: ignore
+            batch_sampler=EpochBatchSampler(sampler) if changing else sampler,
+            collate_fn=join,
             num_workers=config.num_workers,
             persistent_workers=config.num_workers > 0,
             pin_memory=torch.cuda.is_available(),

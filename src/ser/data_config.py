@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from ser.augment_config import AugmentConfig
 from ser.corpora import CORPORA
 from ser.labels import LABELS
-from ser.setting import require, setting, suggest
+from ser.setting import group, require, setting, suggest
 
 
 class Padding(StrEnum):
@@ -22,6 +23,11 @@ class LabelSource(StrEnum):
 class Ambiguous(StrEnum):
     keep = "keep"
     drop = "drop"
+
+
+class Sampling(StrEnum):
+    shuffled = "shuffled"
+    balanced = "balanced"
 
 
 class SplitKind(StrEnum):
@@ -80,6 +86,10 @@ class DataConfig:
     )
     max_seconds: float = setting(8.0, "longer utterances are trimmed to this")
     padding: Padding = setting(Padding.dynamic, "dynamic: to the batch; uniform: to max_seconds")
+    sampling: Sampling = setting(
+        Sampling.shuffled, "balanced: each emotion as often, drawn with replacement"
+    )
+    augment: AugmentConfig = group(AugmentConfig)
     batch_size: int = setting(16, "utterances a batch, per device")
     num_workers: int = setting(
         0, "loader processes; reading the cache costs well under 1 ms a clip"

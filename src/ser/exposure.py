@@ -42,7 +42,7 @@ class Exposure:
 
 def examine(part: pd.DataFrame, train: pd.DataFrame) -> Exposure:
     """Compare the utterances of a part with those of training; both are rows of a manifest."""
-    sentences, speakers = spoken(part), set(part["speaker"])
+    sentences, speakers = spoken(part), set(part["speaker"]) - {""}
     return Exposure(
         speakers=len(speakers),
         seen_speakers=len(speakers & set(train["speaker"])),

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -68,6 +69,20 @@ def read_csv(path: Path) -> dict[str, Curve]:
         rows = rows.iloc[:: max(1, len(rows) // MOST)]
         curves[str(name)] = (rows["step"].tolist(), rows[name].tolist())
     return curves
+
+
+def log_settings(writer: Any, settings: Mapping[str, Any], best: str, score: float) -> None:
+    """Put flat settings and the best validation score into TensorBoard's table of settings.
+
+    The test scores are columns from the start, which `log_test` fills: TensorBoard takes the
+    columns that the first run it finds has named.
+    """
+    from torch.utils.tensorboard.summary import hparams
+
+    plain = {k: v if isinstance(v, int | float) else str(v) for k, v in settings.items()}
+    writer.add_scalar(best, score)
+    for summary in hparams(plain, dict.fromkeys([best, *TEST_SCALARS], 0.0)):
+        writer.file_writer.add_summary(summary)
 
 
 def log_test(folder: Path, scores: Scores) -> None:

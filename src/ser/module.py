@@ -1,7 +1,7 @@
 """EmotionClassifier, the LightningModule: loss, optimiser, schedule, metrics."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,14 +11,17 @@ from lightning import LightningModule
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
-from transformers import PreTrainedModel, get_scheduler
+from transformers import get_scheduler
 
 from ser import figures
 from ser.calibration import fit_temperature
-from ser.config import ModelConfig, Schedule
 from ser.data import Batch
+from ser.losses import EmotionLoss, mix
 from ser.metrics import build_metrics
-from ser.model import Blueprint, parameter_groups
+from ser.model import Blueprint
+from ser.model_config import ModelConfig, Schedule
+from ser.network import EmotionNetwork
+from ser.tuning import parameter_groups
 
 log = logging.getLogger(__name__)
 SCALARS = ("accuracy", "uar", "macro_f1")
@@ -32,10 +35,17 @@ SCHEDULERS = {
 class EmotionClassifier(LightningModule):
     """A Hugging Face audio classifier in training; the blueprint travels in its checkpoints."""
 
-    def __init__(self, network: PreTrainedModel, blueprint: Blueprint, config: ModelConfig) -> None:
+    def __init__(
+        self,
+        network: EmotionNetwork,
+        blueprint: Blueprint,
+        config: ModelConfig,
+        class_weights: Sequence[float] | None = None,
+    ) -> None:
         super().__init__()
         self.save_hyperparameters(asdict(blueprint), logger=False)
         self.network, self.config, self.labels = network, config, blueprint.labels
+        self.criterion = EmotionLoss(config, class_weights)
         self.seed = int(blueprint.config["seed"])
         self.synthetic = blueprint.config["data"]["synthetic"] is not None
         self.val_metrics = build_metrics(len(blueprint.labels))
@@ -61,10 +71,16 @@ class EmotionClassifier(LightningModule):
         if self.trainer.ckpt_path and self.trainer.is_global_zero:
             log.info("resumed at step %d", self.global_step)
 
-    def training_step(self, batch: Batch) -> torch.Tensor:
-        logits = self(batch["input_values"], batch["attention_mask"])
-        smoothing = self.config.label_smoothing
-        loss = cross_entropy(logits, batch["labels"], label_smoothing=smoothing)
+    def training_step(self, batch: Batch, batch_idx: int = 0) -> torch.Tensor:
+        inputs, mask, labels = batch["input_values"], batch["attention_mask"], batch["labels"]
+        if self.config.mixup > 0:
+            entropy = (self.seed, self.current_epoch, self.global_rank, batch_idx)
+            mixture = mix(inputs, mask, self.config.mixup, np.random.default_rng(entropy))
+            logits = self(mixture.inputs, mixture.mask)
+            loss = mixture.loss(self.criterion, logits, labels)
+        else:
+            logits = self(inputs, mask)
+            loss = self.criterion(logits, labels)
         self.log("train/loss", loss, on_step=True, prog_bar=True, batch_size=len(logits))
         return loss
 
@@ -123,7 +139,7 @@ class EmotionClassifier(LightningModule):
         return batch["rows"], self(batch["input_values"], batch["attention_mask"])
 
     def configure_optimizers(self) -> Any:
-        groups = list(parameter_groups(self.network, self.config.weight_decay))
+        groups = parameter_groups(self.network, self.config)
         # The fused kernel does in one pass what takes four: half the time even on a CPU. But in
         # fp16 Lightning 2.6 would leave its gradients scaled, and clipping would see them so.
         fused = self.device.type in ("cpu", "cuda") and self.trainer.precision != "16-mixed"

@@ -6,7 +6,7 @@ import time
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 import yaml
@@ -16,13 +16,14 @@ from lightning import Trainer, seed_everything
 from lightning.pytorch.accelerators import CUDAAccelerator
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
-from torch.utils.tensorboard.summary import hparams
 
-from ser import history, provenance, report
+from ser import hidden_states, history, provenance, report
 from ser.audio import SAMPLE_RATE
 from ser.compose import to_plain
 from ser.config import TrainConfig
 from ser.data import EmotionDataModule
+from ser.hidden_states import HiddenStateCache
+from ser.losses import weigh_classes
 from ser.manifest import Manifest
 from ser.model import (
     Blueprint,
@@ -34,11 +35,12 @@ from ser.model import (
 from ser.module import EmotionClassifier
 from ser.preparation import prepare
 from ser.trainer_config import TrainerConfig
+from ser.tuning import set_trainable
 
 # With these changed, resumed training would be something else than either run.
 FIXED_WHEN_RESUMED = frozenset(
-    {"seed", "data.batch_size", "data.max_seconds", "data.padding", "data.corpora"}
-    | {"data.labels", "data.merge"}
+    {"seed", "data.batch_size", "data.max_seconds", "data.padding", "data.sampling"}
+    | {"data.corpora", "data.labels", "data.merge"}
     | {"trainer.accumulate_grad_batches"}
 )
 
@@ -68,12 +70,19 @@ def train(config: TrainConfig) -> TrainResult:
     seed_everything(config.seed, workers=True, verbose=False)
     refuse_to_overwrite(Path(config.output_dir), config.ckpt)
     trainer = build_trainer(config.trainer)  # first: what the machine has not is known at once
+    layerdrop = config.model.backbone.layerdrop
+    if layerdrop > 0 and trainer.world_size > 1:  # DDP waits for the gradients of skipped layers
+        raise ValueError(f"model.backbone.layerdrop={layerdrop}: only with trainer.devices=1")
     manifest = prepare(config.data, config.split)
     rank_zero_only(report.show_data)(manifest, config.data)
     module, data = build(config, manifest)
     if config.ckpt is not None:
         check_resumable(Path(config.ckpt), config, module)
     record(manifest, config)
+    if config.reuses_hidden_states:
+        store_hidden_states(trainer, module, data)
+    elif config.model.freezes_layers and config.model.cache_hidden_states:
+        log.info("hidden states are not kept: SpecAugment or augmentation makes each epoch differ")
     started = time.monotonic()
     fit(trainer, module, data, config)
     if not config.trainer.fast_dev_run:
@@ -86,11 +95,8 @@ def train(config: TrainConfig) -> TrainResult:
 
 def build(config: TrainConfig, manifest: Manifest) -> tuple[EmotionClassifier, EmotionDataModule]:
     """The module with its network, and the data it is fed."""
-    network = build_network(config.model.backbone, config.data.label_space)
-    if config.model.freeze_feature_encoder:
-        # Only this method also stops autograd from running through the encoder (transformers 5);
-        # `requires_grad=False` on its parameters leaves a third of the step's time on the table.
-        cast(Any, network).freeze_feature_encoder()
+    network = build_network(config.model, config.data.label_space)
+    set_trainable(network, config.model)
     feature_extractor = build_feature_extractor(config.model.backbone)
     blueprint = Blueprint(
         config=to_plain(config),
@@ -100,8 +106,36 @@ def build(config: TrainConfig, manifest: Manifest) -> tuple[EmotionClassifier, E
         feature_extractor=plain(feature_extractor),
         manifest=manifest.fingerprint,
     )
-    module = EmotionClassifier(network, blueprint, config.model)
+    emotions = manifest.part("train")["emotion"].tolist()
+    weights = weigh_classes(config.model, blueprint.labels, emotions)
+    module = EmotionClassifier(network, blueprint, config.model, weights)
     return module, EmotionDataModule(manifest, config.data, feature_extractor, config.seed)
+
+
+def store_hidden_states(
+    trainer: Trainer, module: EmotionClassifier, data: EmotionDataModule
+) -> None:
+    """Compute what lies below the first trained layer, and train from it on.
+
+    Of several processes on a machine, the first computes and the others wait for it.
+    """
+    network, parts = module.to(trainer.strategy.root_device).network, ("train", "val")
+    recipe = hidden_states.describe(
+        network, data.config.max_seconds, trainer.precision, module.hparams["feature_extractor"]
+    )
+    cache = HiddenStateCache(Path(data.config.cache_dir), recipe)
+    contents = [data.manifest.part(part)["content"].tolist() for part in parts]
+
+    def batches() -> hidden_states.Batches:
+        for part, names in zip(parts, contents, strict=True):
+            for batch in data.loader(part):
+                rows = [names[row] for row in batch["rows"].tolist()]
+                yield rows, batch["input_values"], batch["attention_mask"]
+
+    context = trainer.precision_plugin.forward_context
+    hidden_states.fill(cache, network, batches(), [*contents[0], *contents[1]], context)
+    data.states = cache
+    log.info("training from layer %d on, on hidden states of %s", recipe.layer, cache.folder)
 
 
 def build_trainer(config: TrainerConfig) -> Trainer:
@@ -161,7 +195,7 @@ def check_resumable(ckpt: Path, config: TrainConfig, module: EmotionClassifier) 
     then, now = read_checkpoint(ckpt)[0], Blueprint(**module.hparams)
     before, after = flatten(then.config), flatten(now.config)
     for key in sorted(before.keys() | after.keys()):
-        fixed = key.startswith(("model.", "split.")) or key in FIXED_WHEN_RESUMED
+        fixed = key.startswith(("model.", "split.", "data.augment.")) or key in FIXED_WHEN_RESUMED
         if fixed and before.get(key) != after.get(key):
             raise ValueError(f"ckpt={ckpt} was trained with {key}={before.get(key)}: keep it so")
     if (then.labels, then.manifest) != (now.labels, now.manifest):
@@ -246,15 +280,7 @@ def log_run(logger: TensorBoardLogger, config: TrainConfig, result: TrainResult)
     text = yaml.safe_dump(settings, sort_keys=False)
     logger.experiment.add_text("config", f"```yaml\n{text}```")
     chosen = flatten({name: settings[name] for name in ("seed", "data", "split", "model")})
-    values = {key: v if isinstance(v, int | float) else str(v) for key, v in chosen.items()}
-    best = f"best/{result.monitor}"
-    # The test scores are columns from the start (TensorBoard takes those that the first run names);
-    # `ser.evaluation` fills them in.
-    names = dict.fromkeys([best, *history.TEST_SCALARS], 0.0)
-    writer: Any = logger.experiment
-    writer.add_scalar(best, result.score)
-    for summary in hparams(values, names):
-        writer.file_writer.add_summary(summary)
+    history.log_settings(logger.experiment, chosen, f"best/{result.monitor}", result.score)
     logger.save()
 
 
@@ -270,6 +296,7 @@ def quieten() -> None:
         r"The dirpath has changed.*",  # resumed into a new run folder: `best` starts afresh there
         r".*You are using a custom batch sampler.*",  # ours leaves nothing out
         r".*sync_dist=True.*",  # every device validates everything
+        r"Found \d+ module\(s\) in eval mode.*",  # what is frozen, on purpose
         r".*treespec, LeafSpec.*",  # inside Lightning 2.6 itself
     ):
         warnings.filterwarnings("ignore", message=message)

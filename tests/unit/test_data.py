@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ser.audio import SAMPLE_RATE
-from ser.data import BucketBatchSampler, EmotionDataModule, Example, collate
+from ser.data import BucketBatchSampler, EmotionDataModule, Example, balance, collate
 from ser.data_config import Padding
 from ser.labels import LABELS
 from ser.model import build_feature_extractor
@@ -168,3 +168,64 @@ def test_devices_train_on_different_batches_and_validate_on_all(module):
         assert sorted(rows) == list(range(len(data.manifest.part("val"))))
     assert not set(seen[0]) & set(seen[1])
     assert len(seen[0]) + len(seen[1]) == len(module().manifest.part("train"))
+
+
+def test_balanced_sampling_draws_every_label_as_often():
+    labels = [0] * 900 + [1] * 90 + [2] * 10
+    chances = balance(labels)
+    assert chances.sum() == pytest.approx(1)
+    drawn = [row for batch in batches(chances=chances) for row in batch]
+    shares = np.bincount(np.array(labels)[drawn]) / len(drawn)
+    assert len(drawn) == 1000
+    assert shares == pytest.approx([1 / 3] * 3, abs=0.05)
+    assert batches(chances=chances) == batches(chances=chances) != batches(chances=chances, seed=1)
+
+
+def test_balanced_sampling_is_for_training_only(module):
+    data = module("data.sampling=balanced", "split=stratified")
+    count = np.bincount([LABELS.index(e) for e in data.manifest.part("train")["emotion"]])
+    labels = torch.cat([batch["labels"] for batch in data.train_dataloader()])
+    drawn = np.bincount(labels, minlength=8) / len(labels)
+    assert count.std() / count.mean() > 0.2 > drawn.std() / drawn.mean()
+    rows = torch.cat([batch["rows"] for batch in data.val_dataloader()])
+    assert len(set(rows.tolist())) == len(data.manifest.part("val"))
+
+
+def values(data: EmotionDataModule, epoch: int) -> dict[int, torch.Tensor]:
+    loader = data.train_dataloader()
+    cast(Any, loader.batch_sampler).sampler.set_epoch(epoch)
+    return {
+        row: value[mask.bool()]
+        for batch in loader
+        for row, value, mask in zip(
+            batch["rows"].tolist(), batch["input_values"], batch["attention_mask"], strict=True
+        )
+    }
+
+
+def test_augmentation_differs_by_epoch_and_not_by_worker(module):
+    noisy = ["data.augment.noise=1"]
+    first = values(module(*noisy), 0)
+    helped = values(module(*noisy, "data.num_workers=2"), 0)
+    plain, second = values(module(), 0), values(module(*noisy), 1)
+    assert all(torch.equal(first[row], helped[row]) for row in first)
+    assert not any(torch.equal(first[row], plain[row]) for row in first)
+    assert not any(torch.equal(first[row], second[row]) for row in first)
+
+
+def test_persistent_workers_learn_of_the_epoch(module):
+    loader = module("data.augment.noise=1", "data.num_workers=1").train_dataloader()
+    seen = []
+    for epoch in (0, 1):
+        cast(Any, loader.batch_sampler).sampler.set_epoch(epoch)
+        batches = list(loader)
+        seen.append({int(b["rows"][0]): b["input_values"][0] for b in batches})
+    shared = set(seen[0]) & set(seen[1])
+    assert shared
+    assert not any(torch.equal(seen[0][row][:4000], seen[1][row][:4000]) for row in shared)
+
+
+def test_only_training_is_augmented(module):
+    noisy, plain = module("data.augment.noise=1"), module()
+    for one, other in zip(noisy.val_dataloader(), plain.val_dataloader(), strict=True):
+        assert torch.equal(one["input_values"], other["input_values"])
