@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 from omegaconf.errors import OmegaConfBaseException
 from transformers import Wav2Vec2FeatureExtractor
 
-from ser import exposure, report, robustness
+from ser import exposure, history, report, robustness
 from ser.cache import AudioCache
 from ser.compose import from_plain
 from ser.config import EvaluateConfig, Part, TrainConfig
@@ -83,6 +83,8 @@ def evaluate(config: EvaluateConfig) -> Scores:
     )
     report.write(evaluation, folder)
     report.show_scores(evaluation, folder)
+    if folder == run_folder(checkpoint) / "report":
+        history.log_test(run_folder(checkpoint), evaluation.overall.scores)
     return evaluation.overall.scores
 
 

@@ -4,15 +4,18 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from ser.figures import Curve
+from ser.metrics import Scores
 
 PANELS = {
     "Loss": {"train/loss": "training", "val/loss": "validation"},
     "Validation": {"val/uar": "UAR", "val/macro_f1": "macro F1", "val/accuracy": "accuracy"},
 }
+TEST_SCALARS = ("test/uar", "test/accuracy", "test/macro_f1")
 MOST = 1000  # points of a curve; a picture shows no more
 
 
@@ -66,3 +69,31 @@ def read_csv(path: Path) -> dict[str, Curve]:
         rows = rows.iloc[:: max(1, len(rows) // MOST)]
         curves[str(name)] = (rows["step"].tolist(), rows[name].tolist())
     return curves
+
+
+def log_settings(writer: Any, settings: Mapping[str, Any], best: str, score: float) -> None:
+    """Put flat settings and the best validation score into TensorBoard's table of settings.
+
+    The test scores are columns from the start, which `log_test` fills: TensorBoard takes the
+    columns that the first run it finds has named.
+    """
+    from torch.utils.tensorboard.summary import hparams
+
+    plain = {k: v if isinstance(v, int | float) else str(v) for k, v in settings.items()}
+    writer.add_scalar(best, score)
+    for summary in hparams(plain, dict.fromkeys([best, *TEST_SCALARS], 0.0)):
+        writer.file_writer.add_summary(summary)
+
+
+def log_test(folder: Path, scores: Scores) -> None:
+    """Add the scores on the test part to the TensorBoard log of a run folder, where it has one.
+
+    They are columns of its table of settings, by which the runs of a sweep can be sorted.
+    """
+    if not (folder / "tensorboard").is_dir():
+        return
+    from torch.utils.tensorboard import SummaryWriter  # seconds of import
+
+    with SummaryWriter(str(folder / "tensorboard"), filename_suffix=".test") as writer:
+        for name in TEST_SCALARS:
+            writer.add_scalar(name, getattr(scores, name.removeprefix("test/")))

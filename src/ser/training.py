@@ -20,7 +20,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from ser import card, provenance, report
+from ser import card, history, provenance, report
 from ser.acceleration import accelerate, explain_memory
 from ser.audio import SAMPLE_RATE
 from ser.compose import refuse_in_sweep, to_plain
@@ -236,8 +236,8 @@ def log_run(logger: TensorBoardLogger, config: TrainConfig, result: TrainResult)
     settings = to_plain(config)
     text = yaml.safe_dump(settings, sort_keys=False)
     logger.experiment.add_text("config", f"```yaml\n{text}```")
-    chosen = {name: settings[name] for name in ("seed", "data", "split", "model")}
-    logger.log_hyperparams(chosen, {f"best/{result.monitor}": result.score})
+    chosen = flatten({name: settings[name] for name in ("seed", "data", "split", "model")})
+    history.log_settings(logger.experiment, chosen, f"best/{result.monitor}", result.score)
     logger.save()
 
 

@@ -95,6 +95,18 @@ def test_the_curves_pictures_and_settings_are_in_tensorboard(run):
     assert best == pytest.approx(run.score)
 
 
+def test_the_table_of_settings_in_tensorboard_has_columns_for_the_test_scores(run, scores):
+    from tensorboard.plugins.hparams import metadata
+
+    events = EventAccumulator(str(run.output_dir / "tensorboard")).Reload()
+    assert events.Scalars("test/uar")[-1].value == pytest.approx(scores.uar)
+    content = events.SummaryMetadata(metadata.EXPERIMENT_TAG).plugin_data.content
+    experiment = metadata.parse_experiment_plugin_data(content)
+    columns = {info.name.tag for info in experiment.metric_infos}
+    assert columns == {"best/val/uar", "test/uar", "test/accuracy", "test/macro_f1"}
+    assert "model.lr" in {info.name for info in experiment.hparam_infos}
+
+
 def test_the_report_is_complete(run, scores):
     report = run.output_dir / "report"
     assert {path.name for path in report.iterdir()} == {
