@@ -15,12 +15,11 @@ from transformers import Wav2Vec2FeatureExtractor
 
 from ser import download, manifest, splits, synthetic
 from ser.audio import SAMPLE_RATE, AudioCache, Waveform
+from ser.batch import MIN_SECONDS, pad
 from ser.config import DataConfig, Padding, SplitConfig
 from ser.corpora import CORPORA
 from ser.manifest import Manifest
 
-# A batch of clips shorter than this would be shorter than one SpecAugment span of 10 frames.
-MIN_SECONDS = 0.25
 POOL_BATCHES = 50  # batches whose utterances are sorted by length together
 
 Batch = dict[str, torch.Tensor]
@@ -145,13 +144,7 @@ def collate(examples: list[Example], samples: int) -> Batch:
 
     Returns input_values and attention_mask (batch, time), labels and rows (batch,).
     """
-    longest = max([samples, *(len(example.input_values) for example in examples)])
-    values = torch.zeros(len(examples), longest)
-    mask = torch.zeros(len(examples), longest, dtype=torch.long)
-    for place, example in enumerate(examples):
-        length = len(example.input_values)
-        values[place, :length] = torch.from_numpy(example.input_values)
-        mask[place, : max(length, round(MIN_SECONDS * SAMPLE_RATE))] = 1
+    values, mask = pad([example.input_values for example in examples], samples)
     return {
         "input_values": values,
         "attention_mask": mask,

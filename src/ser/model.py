@@ -219,6 +219,20 @@ def read_checkpoint(path: Path) -> tuple[Blueprint, dict[str, torch.Tensor]]:
     return blueprint, weights
 
 
+def read_temperature(path: Path) -> float | None:
+    """What a checkpoint divides its logits by, so that a softmax gives calibrated probabilities.
+
+    It was fitted on the validation part (`ser.calibration`); None where none was. Raises
+    ValueError where the file is no checkpoint.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        temperature = checkpoint.get("temperature")
+        return None if temperature is None else float(temperature)
+    except UNREADABLE as error:
+        raise ValueError(f"{path} is no checkpoint of this project, or is damaged") from error
+
+
 def run_folder(checkpoint: Path) -> Path:
     """The folder of the run that a checkpoint belongs to."""
     folder = checkpoint.absolute().parent
