@@ -24,6 +24,8 @@ from numpy.typing import NDArray
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
 SAMPLE_RATE = 16_000
+# A batch of clips shorter than this would be shorter than one SpecAugment span of 10 frames.
+MIN_SECONDS = 0.25
 SILENCE = 1e-3  # of full scale; the quietest RAVDESS recording peaks at six times this
 RECIPE = f"2-{SAMPLE_RATE}-mono-soxr_hq-int16"  # a change to the decoding below needs a new number
 FILES_PER_SHARD = 1024

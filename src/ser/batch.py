@@ -4,10 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from ser.audio import SAMPLE_RATE, Waveform
-
-# A batch of clips shorter than this would be shorter than one SpecAugment span of 10 frames.
-MIN_SECONDS = 0.25
+from ser.audio import MIN_SECONDS, SAMPLE_RATE, Waveform
 
 
 def pad(waveforms: Sequence[Waveform], samples: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

@@ -32,6 +32,18 @@ class Schedule(StrEnum):
     constant = "constant"
 
 
+class Mode(StrEnum):
+    full = "full"
+    lora = "lora"
+    head = "head"
+
+
+class Pooling(StrEnum):
+    mean = "mean"
+    attention = "attention"
+    statistics = "statistics"
+
+
 class Part(StrEnum):
     train = "train"
     val = "val"
@@ -128,22 +140,76 @@ class BackboneConfig:
 
 
 @dataclass
+class AdapterConfig:
+    rank: int = setting(8, "of the two small matrices beside each adapted one")
+    alpha: float = setting(16.0, "their product counts alpha / rank times")
+    dropout: float = setting(0.0, "of what goes into them")
+
+    def __post_init__(self) -> None:
+        require(self.rank >= 1, "model.lora.rank", self.rank, "at least 1")
+        require(0 < self.alpha < 1e3, "model.lora.alpha", self.alpha, "must be above 0, and finite")
+        dropout = self.dropout
+        require(0 <= dropout < 1, "model.lora.dropout", dropout, "at least 0 and below 1")
+
+
+@dataclass
 class ModelConfig:
+    mode: Mode = setting(
+        Mode.full, "full: all weights; lora: low-rank adapters and head; head: classifier alone"
+    )
+    top_layers: int | None = setting(
+        None, "train only so many of the last transformer layers; null: all"
+    )
+    weighted_layers: bool = setting(False, "classify a learned weighted sum of all layers (SUPERB)")
+    pooling: Pooling = setting(
+        Pooling.mean, "of the frames; statistics: mean and standard deviation"
+    )
+    cache_hidden_states: bool = setting(
+        True, "compute what lies below the first trained layer once, and keep it in data.cache_dir"
+    )
     backbone: BackboneConfig = group(BackboneConfig)
+    lora: AdapterConfig = group(AdapterConfig)
     freeze_feature_encoder: bool = setting(True, "keep the convolutional front end as it is")
     lr: float = setting(3e-5, "peak learning rate of AdamW")
+    classifier_lr: float | None = setting(None, "of all above the backbone; null: as model.lr")
+    layer_decay: float = setting(1.0, "learning rate of a layer as a share of that of the next")
     weight_decay: float = setting(0.01, "of AdamW; not on norms and biases")
     schedule: Schedule = setting(Schedule.linear, "learning rate after the warm-up")
     warmup_ratio: float = setting(0.1, "share of all steps in which the learning rate rises")
     label_smoothing: float = setting(0.0, "of the cross-entropy")
 
     def __post_init__(self) -> None:
-        require(0 < self.lr < 1e3, "model.lr", self.lr, "must be above 0, and finite")
+        for key in ("lr", "classifier_lr"):
+            rate = getattr(self, key)
+            valid = rate is None or 0 < rate < 1e3
+            require(valid, f"model.{key}", rate, "must be above 0, and finite")
+        share = self.layer_decay
+        require(0 < share <= 1, "model.layer_decay", share, "above 0, and at most 1")
+        top = self.top_layers
+        require(top is None or top >= 1, "model.top_layers", top, "at least 1, or null for all")
+        require(
+            top is None or self.mode != Mode.head,
+            "model.top_layers",
+            top,
+            "model=head trains no layer; choose model=full or model=lora",
+        )
+        partly = self.mode != Mode.full or top is not None or self.weighted_layers
+        require(
+            self.backbone.layerdrop == 0 or not partly,
+            "model.backbone.layerdrop",
+            self.backbone.layerdrop,
+            "skipping layers goes with model=full alone, without top_layers and weighted_layers",
+        )
         decay = self.weight_decay
         require(0 <= decay < 1e3, "model.weight_decay", decay, "0 or more, and finite")
         for key in ("warmup_ratio", "label_smoothing"):
             share = getattr(self, key)
             require(0 <= share < 1, f"model.{key}", share, "at least 0 and below 1")
+
+    @property
+    def freezes_layers(self) -> bool:
+        """Whether the network is the same in every step up to some layer."""
+        return self.mode == Mode.head or self.top_layers is not None
 
 
 @dataclass

@@ -14,8 +14,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import Wav2Vec2FeatureExtractor
 
 from ser import download, manifest, splits, synthetic
-from ser.audio import SAMPLE_RATE, AudioCache, Waveform
-from ser.batch import MIN_SECONDS, pad
+from ser.audio import MIN_SECONDS, SAMPLE_RATE, AudioCache, Waveform
+from ser.batch import pad
 from ser.config import DataConfig, Padding, SplitConfig
 from ser.corpora import CORPORA
 from ser.manifest import Manifest

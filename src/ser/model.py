@@ -3,7 +3,7 @@
 import json
 import os
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,59 +13,35 @@ from torch import nn
 from transformers import (
     AutoConfig,
     AutoFeatureExtractor,
-    AutoModelForAudioClassification,
     PreTrainedConfig,
-    PreTrainedModel,
     Wav2Vec2FeatureExtractor,
 )
 
-from ser.audio import SAMPLE_RATE
-from ser.config import BackboneConfig
+from ser.audio import MIN_SECONDS, SAMPLE_RATE
+from ser.config import BackboneConfig, Mode, ModelConfig
+from ser.network import FAMILIES, EmotionNetwork, network_class
+from ser.tuning import HEAD, merge_adapters
 
 # What torch raises for a file that is none of its own, or not what was expected of it.
 UNREADABLE = (
     *(pickle.UnpicklingError, RuntimeError, KeyError, TypeError, EOFError, IndexError),
     *(AttributeError, ValueError),
 )
-FRESH = ("projector.", "classifier.", "layer_weights")  # what a pretrained backbone has not
 
 
-class MaskedGroupNorm(nn.GroupNorm):
-    """Group normalisation over the valid frames only, so padding does not change the result.
-
-    The first convolution of wav2vec2-base and its kin normalises over time, padding included,
-    which makes a prediction depend on the longest neighbour in its batch. `lengths` (batch,)
-    counts the valid frames; where it is None this is the plain layer.
-    """
-
-    lengths: torch.Tensor | None = None
-
-    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 (the name in torch)
-        if self.lengths is None:
-            return super().forward(input)
-        frames = input.float()  # (batch, channels, time); one group a channel
-        valid = torch.arange(frames.shape[-1], device=frames.device) < self.lengths[:, None]
-        valid = valid[:, None].to(frames.dtype)
-        count = valid.sum(-1, keepdim=True)
-        mean = (frames * valid).sum(-1, keepdim=True) / count
-        centred = frames - mean
-        variance = (centred.square() * valid).sum(-1, keepdim=True) / count
-        scaled = centred * torch.rsqrt(variance + self.eps)
-        return (scaled * self.weight[:, None] + self.bias[:, None]).to(input.dtype)
-
-
-def build_network(backbone: BackboneConfig, labels: Sequence[str]) -> PreTrainedModel:
+def build_network(model: ModelConfig, labels: Sequence[str]) -> EmotionNetwork:
     """A classifier with a fresh head over a pretrained backbone, or with random weights.
 
     Raises OSError where the backbone is neither a local folder nor reachable, and ValueError
     where its weights do not fit the audio classifier of its family.
     """
-    config = describe_network(backbone, labels)
+    config, backbone = describe_network(model, labels), model.backbone
+    kind: Any = network_class(type(config))
     if not backbone.pretrained:
-        return prepare_network(AutoModelForAudioClassification.from_config(config))
+        return kind._from_config(config).train()
     # transformers 5 would otherwise start a thread that asks the hub to convert old weights.
     os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
-    network, loading = AutoModelForAudioClassification.from_pretrained(
+    network, loading = kind.from_pretrained(
         backbone.name,
         revision=backbone.revision,
         config=config,
@@ -77,25 +53,44 @@ def build_network(backbone: BackboneConfig, labels: Sequence[str]) -> PreTrained
     missing = [
         key
         for key in [*loading["missing_keys"], *replaced]
-        if not key.startswith(FRESH) and not key.endswith("masked_spec_embed")
+        if not key.startswith(HEAD) and not key.endswith("masked_spec_embed")
     ]
     if missing:
         raise ValueError(
             f"model.backbone.name={backbone.name}: {len(missing)} weights are missing or have"
             f" another shape, {missing[0]} among them; it is no backbone of its stated family"
         )
-    for name in ("projector", "classifier"):
-        getattr(network, name).reset_parameters()  # a head found there may be for other emotions
-    return prepare_network(network)
+    renew_head(network)
+    return network.train()
 
 
-def describe_network(backbone: BackboneConfig, labels: Sequence[str]) -> PreTrainedConfig:
-    """The Hugging Face configuration: architecture, class names, and regularisation of ours."""
+def renew_head(network: EmotionNetwork) -> None:
+    """Draw the head anew: one that came with the backbone may be for other emotions."""
+    for name in ("projector", "classifier", "pooling"):
+        for part in network.get_submodule(name).modules():
+            if isinstance(part, nn.Linear):
+                part.reset_parameters()
+    if network.weighted:
+        nn.init.constant_(network.layer_weights, 1 / len(network.layer_weights))
+
+
+def describe_network(model: ModelConfig, labels: Sequence[str]) -> PreTrainedConfig:
+    """The Hugging Face configuration: architecture, class names, and regularisation of ours.
+
+    Raises ValueError for a model of another family.
+    """
+    backbone = model.backbone
     if backbone.pretrained or not backbone.architecture:
         config = fetch(AutoConfig, backbone)
     else:
         architecture = dict(backbone.architecture)
         config = AutoConfig.for_model(architecture.pop("model_type", "wav2vec2"), **architecture)
+    if config.model_type not in FAMILIES:
+        raise ValueError(
+            f"model.backbone.name={backbone.name} is a {config.model_type} model, which does not"
+            f" take waveforms as wav2vec 2.0 does; choose one of {', '.join(FAMILIES)}"
+        )
+    frames = shortest_in_frames(config)
     changes = {
         "id2label": dict(enumerate(labels)),
         "label2id": {label: index for index, label in enumerate(labels)},
@@ -104,10 +99,22 @@ def describe_network(backbone: BackboneConfig, labels: Sequence[str]) -> PreTrai
         "mask_feature_prob": backbone.mask_feature_prob,
         # The default of two spans masks a third of a one-second clip, whatever the share asked.
         "mask_time_min_masks": 0,
+        # A span longer than the whole batch is an error in transformers 5.
+        "mask_time_length": min(config.mask_time_length, frames),
+        "pooling": str(model.pooling),
+        "use_weighted_layer_sum": model.weighted_layers,
     }
     for key, value in changes.items():
         setattr(config, key, value)
     return config
+
+
+def shortest_in_frames(config: Any) -> int:
+    """How many frames the shortest batch has."""
+    length = round(MIN_SECONDS * SAMPLE_RATE)
+    for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
+        length = (length - kernel) // stride + 1
+    return length
 
 
 def fetch(kind: Any, backbone: BackboneConfig) -> Any:
@@ -123,38 +130,11 @@ def fetch(kind: Any, backbone: BackboneConfig) -> Any:
         ) from error
 
 
-def rebuild_network(plain_config: dict[str, Any]) -> PreTrainedModel:
+def rebuild_network(plain_config: dict[str, Any]) -> EmotionNetwork:
     """The network that a plain configuration describes; its weights are still random."""
-    config = dict(plain_config)
-    return prepare_network(
-        AutoModelForAudioClassification.from_config(
-            AutoConfig.for_model(config.pop("model_type"), **config)
-        )
-    )
-
-
-def prepare_network(network: PreTrainedModel) -> PreTrainedModel:
-    """Make padding harmless, and set training mode, which `from_pretrained` leaves off."""
-    norms = []
-    base: Any = network.base_model
-    for parent in list(base.feature_extractor.modules()):
-        norm = getattr(parent, "layer_norm", None)
-        if isinstance(norm, nn.GroupNorm):
-            masked = MaskedGroupNorm(norm.num_groups, norm.num_channels, norm.eps)
-            masked.weight, masked.bias = norm.weight, norm.bias
-            parent.layer_norm = masked
-            norms.append((parent, masked))
-
-    def set_lengths(_: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
-        mask = kwargs.get("attention_mask")
-        for layer, norm in norms:
-            samples = None if mask is None else mask.sum(-1)
-            kernel, stride = layer.conv.kernel_size[0], layer.conv.stride[0]
-            norm.lengths = None if samples is None else (samples - kernel) // stride + 1
-
-    if norms:
-        network.register_forward_pre_hook(set_lengths, with_kwargs=True)
-    return network.train()
+    settings = dict(plain_config)
+    config = AutoConfig.for_model(settings.pop("model_type"), **settings)
+    return network_class(type(config))._from_config(config).train()
 
 
 def build_feature_extractor(backbone: BackboneConfig) -> Wav2Vec2FeatureExtractor:
@@ -176,13 +156,6 @@ def build_feature_extractor(backbone: BackboneConfig) -> Wav2Vec2FeatureExtracto
 def plain(described: Any) -> dict[str, Any]:
     """A Hugging Face configuration or feature extractor as plain values, for a checkpoint."""
     return json.loads(described.to_json_string())
-
-
-def parameter_groups(network: nn.Module, weight_decay: float) -> Iterator[dict[str, Any]]:
-    """Trainable parameters in two groups: no weight decay on norms and biases."""
-    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    yield {"params": [p for p in trainable if p.ndim > 1], "weight_decay": weight_decay}
-    yield {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0}
 
 
 @dataclass(frozen=True)
@@ -239,9 +212,15 @@ def run_folder(checkpoint: Path) -> Path:
     return folder.parent if folder.name == "checkpoints" else folder
 
 
-def load_network(path: Path) -> tuple[PreTrainedModel, Blueprint]:
-    """The trained network of a checkpoint, in evaluation mode, and its blueprint."""
+def load_network(path: Path) -> tuple[EmotionNetwork, Blueprint]:
+    """The trained network of a checkpoint, in evaluation mode, and its blueprint.
+
+    Low-rank adapters are merged into the weights beside which they were trained.
+    """
     blueprint, weights = read_checkpoint(path)
+    model = blueprint.config["model"]
+    if model.get("mode") == Mode.lora:
+        weights = merge_adapters(weights, model["lora"]["alpha"] / model["lora"]["rank"])
     try:
         network = rebuild_network(blueprint.network)
         network.load_state_dict(weights)

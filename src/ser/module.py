@@ -11,13 +11,15 @@ from lightning import LightningModule
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
-from transformers import PreTrainedModel, get_scheduler
+from transformers import get_scheduler
 
 from ser import figures
 from ser.config import ModelConfig, Schedule
 from ser.data import Batch
 from ser.metrics import build_metrics
-from ser.model import Blueprint, parameter_groups
+from ser.model import Blueprint
+from ser.network import EmotionNetwork
+from ser.tuning import parameter_groups
 
 log = logging.getLogger(__name__)
 SCALARS = ("accuracy", "uar", "macro_f1")
@@ -31,7 +33,7 @@ SCHEDULERS = {
 class EmotionClassifier(LightningModule):
     """A Hugging Face audio classifier in training; the blueprint travels in its checkpoints."""
 
-    def __init__(self, network: PreTrainedModel, blueprint: Blueprint, config: ModelConfig) -> None:
+    def __init__(self, network: EmotionNetwork, blueprint: Blueprint, config: ModelConfig) -> None:
         super().__init__()
         self.save_hyperparameters(asdict(blueprint), logger=False)
         self.network, self.config, self.labels = network, config, blueprint.labels
@@ -107,7 +109,7 @@ class EmotionClassifier(LightningModule):
         return batch["rows"], self(batch["input_values"], batch["attention_mask"])
 
     def configure_optimizers(self) -> Any:
-        groups = list(parameter_groups(self.network, self.config.weight_decay))
+        groups = parameter_groups(self.network, self.config)
         # The fused kernel does in one pass what takes four: half the time even on a CPU. But in
         # fp16 Lightning 2.6 would leave its gradients scaled, and clipping would see them so.
         fused = self.device.type in ("cpu", "cuda") and self.trainer.precision != "16-mixed"

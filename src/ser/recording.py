@@ -14,8 +14,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from ser.audio import SAMPLE_RATE, SILENCE, Fault, Waveform, damage, resample
-from ser.batch import MIN_SECONDS
+from ser.audio import MIN_SECONDS, SAMPLE_RATE, SILENCE, Fault, Waveform, damage, resample
 from ser.setting import require
 
 BLOCK_SECONDS = 30

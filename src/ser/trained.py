@@ -1,21 +1,16 @@
 """A trained model from wherever it lies: a run, a checkpoint, a Hugging Face folder, the hub."""
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import (
-    AutoFeatureExtractor,
-    AutoModelForAudioClassification,
-    PreTrainedModel,
-    Wav2Vec2FeatureExtractor,
-)
+from transformers import AutoConfig, AutoFeatureExtractor, Wav2Vec2FeatureExtractor
 
 from ser.audio import SAMPLE_RATE
-from ser.model import load_network, prepare_network, read_temperature
+from ser.model import load_network, read_temperature
+from ser.network import FAMILIES, EmotionNetwork, network_class
 
 MAX_SECONDS = 30.0  # for a model that does not say how long its training clips were
 CONFIG = "config.json"
@@ -28,16 +23,14 @@ class TrainedModel:
 
     `labels` are in the order of the logits; `temperature` divides them for calibrated
     probabilities, where one was fitted; `max_seconds` is the length of the longest training clips.
-    `pooling` is the network's: "mean" is what transformers can express.
     """
 
     name: str
-    network: PreTrainedModel
+    network: EmotionNetwork
     feature_extractor: Wav2Vec2FeatureExtractor
     labels: tuple[str, ...]
     temperature: float | None
     max_seconds: float
-    pooling: str = "mean"
 
 
 def load_trained(source: str | Path) -> TrainedModel:
@@ -74,7 +67,6 @@ def load_checkpoint(path: Path) -> TrainedModel:
         labels=tuple(blueprint.labels),
         temperature=read_temperature(path),
         max_seconds=float(blueprint.config["data"]["max_seconds"]),
-        pooling=blueprint.config["model"].get("pooling", "mean"),
     )
 
 
@@ -82,27 +74,28 @@ def load_pretrained(name: str) -> TrainedModel:
     """Of a Hugging Face folder or hub name, exported from here or by others."""
     os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")  # else a thread asks the hub
     try:
+        config: Any = AutoConfig.from_pretrained(name)
         extractor = AutoFeatureExtractor.from_pretrained(name)
-        loaded: Any = AutoModelForAudioClassification.from_pretrained(
+        if config.model_type not in FAMILIES or not isinstance(extractor, Wav2Vec2FeatureExtractor):
+            raise ValueError(f"its family, {config.model_type}, is none of {', '.join(FAMILIES)}")
+        loaded: Any = network_class(type(config)).from_pretrained(
             name, dtype=torch.float32, use_safetensors=True, output_loading_info=True
         )
-    except (OSError, ValueError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise OSError(f"{name} holds no audio classifier in safetensors: {reason}") from error
     network, loading = loaded
     missing = sorted(loading["missing_keys"])
     if missing:
         raise ValueError(f"{name} is not trained as a classifier: {missing[0]} is missing")
-    if not isinstance(extractor, Wav2Vec2FeatureExtractor):
-        raise ValueError(f"{name} is no classifier of waveforms (the wav2vec 2.0 family)")
     if extractor.sampling_rate != SAMPLE_RATE:
         raise ValueError(f"{name} wants {extractor.sampling_rate} Hz audio, not {SAMPLE_RATE} Hz")
-    ours = getattr(network.config, OURS, {})
+    ours = getattr(config, OURS, {})
     return TrainedModel(
         name=name,
-        network=prepare_network(network).eval(),
+        network=network.eval(),
         feature_extractor=extractor,
-        labels=tuple(network.config.id2label[index] for index in range(network.config.num_labels)),
+        labels=tuple(config.id2label[index] for index in range(config.num_labels)),
         temperature=ours.get("temperature"),
         max_seconds=float(ours.get("max_seconds", MAX_SECONDS)),
     )

@@ -5,7 +5,7 @@ import os
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 import yaml
@@ -30,6 +30,7 @@ from ser.model import (
 )
 from ser.module import EmotionClassifier
 from ser.trainer_config import TrainerConfig
+from ser.tuning import set_trainable
 
 # With these changed, resumed training would be something else than either run.
 FIXED_WHEN_RESUMED = frozenset(
@@ -78,11 +79,8 @@ def train(config: TrainConfig) -> TrainResult:
 
 def build(config: TrainConfig, manifest: Manifest) -> tuple[EmotionClassifier, EmotionDataModule]:
     """The module with its network, and the data it is fed."""
-    network = build_network(config.model.backbone, config.data.label_space)
-    if config.model.freeze_feature_encoder:
-        # Only this method also stops autograd from running through the encoder (transformers 5);
-        # `requires_grad=False` on its parameters leaves a third of the step's time on the table.
-        cast(Any, network).freeze_feature_encoder()
+    network = build_network(config.model, config.data.label_space)
+    set_trainable(network, config.model)
     feature_extractor = build_feature_extractor(config.model.backbone)
     blueprint = Blueprint(
         config=to_plain(config),
@@ -254,6 +252,7 @@ def quieten() -> None:
         r"The dirpath has changed.*",  # resumed into a new run folder: `best` starts afresh there
         r".*You are using a custom batch sampler.*",  # ours leaves nothing out
         r".*sync_dist=True.*",  # every device validates everything
+        r"Found \d+ module\(s\) in eval mode.*",  # what is frozen, on purpose
         r".*treespec, LeafSpec.*",  # inside Lightning 2.6 itself
     ):
         warnings.filterwarnings("ignore", message=message)

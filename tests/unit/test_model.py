@@ -6,17 +6,17 @@ import pytest
 import torch
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForPreTraining
 
-from ser.config import BackboneConfig
+from ser.config import BackboneConfig, ModelConfig
 from ser.data import Example, collate
 from ser.labels import LABELS
 from ser.model import (
-    MaskedGroupNorm,
     build_feature_extractor,
     build_network,
-    parameter_groups,
     plain,
     rebuild_network,
 )
+from ser.network import MaskedGroupNorm
+from ser.tuning import parameter_groups
 
 TINY = {
     "hidden_size": 32,
@@ -30,7 +30,7 @@ TINY = {
 
 
 def build(backbone: BackboneConfig) -> Any:
-    return build_network(backbone, LABELS)
+    return build_network(ModelConfig(backbone=backbone), LABELS)
 
 
 def tiny(norm: str = "layer", **options) -> BackboneConfig:
@@ -101,7 +101,7 @@ def test_without_specaugment_every_parameter_gets_a_gradient():
 def test_decay_is_for_matrices_only():
     network = build(tiny())
     network.freeze_feature_encoder()
-    decayed, free = parameter_groups(network, 0.1)
+    decayed, free = parameter_groups(network, ModelConfig(weight_decay=0.1))
     assert (decayed["weight_decay"], free["weight_decay"]) == (0.1, 0.0)
     assert all(parameter.ndim > 1 for parameter in decayed["params"])
     assert all(parameter.ndim == 1 for parameter in free["params"])
@@ -141,14 +141,14 @@ def test_a_local_folder_gives_its_weights_and_a_fresh_head(pretrained):
 
 def test_half_precision_weights_are_loaded_in_full_precision(pretrained):
     Wav2Vec2ForPreTraining.from_pretrained(pretrained).half().save_pretrained(pretrained)
-    assert build_network(BackboneConfig(name=str(pretrained)), LABELS).dtype == torch.float32
+    assert build(BackboneConfig(name=str(pretrained))).dtype == torch.float32
 
 
 def test_weights_that_do_not_fit_are_refused(pretrained):
     config = Wav2Vec2Config.from_pretrained(pretrained, hidden_size=48)
     config.save_pretrained(pretrained)
     with pytest.raises(ValueError, match="weights are missing or have another shape"):
-        build_network(BackboneConfig(name=str(pretrained)), LABELS)
+        build(BackboneConfig(name=str(pretrained)))
 
 
 def test_a_backbone_at_another_sample_rate_is_refused(pretrained):
@@ -159,13 +159,13 @@ def test_a_backbone_at_another_sample_rate_is_refused(pretrained):
 
 def test_an_unreachable_backbone_is_one_sentence_with_ways_out():
     with pytest.raises(OSError, match=r"nobody/nothing is neither.*pretrained=false"):
-        build_network(BackboneConfig(name="nobody/nothing"), LABELS)
+        build(BackboneConfig(name="nobody/nothing"))
 
 
 def test_xlsr53_of_random_weights_has_the_published_size(compose_config):
     backbone = compose_config("model.backbone.pretrained=false", "output_dir=x").model.backbone
     with torch.device("meta"):
-        network = build_network(backbone, LABELS)
+        network = build(backbone)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     assert parameters / 1e6 == pytest.approx(315.7, abs=0.5)
 
