@@ -4,11 +4,13 @@ Each command imports what it needs in its own body, so `--help` and mistakes ans
 """
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ser.errors import one_line_errors
+from ser.writers import Format
 
 app = typer.Typer(
     add_completion=False,
@@ -38,6 +40,47 @@ def prepare(overrides: Overrides = None) -> None:
     from ser import data, report  # heavy, so only once the settings are known to be good
 
     report.show_data(data.prepare(settings.data, settings.split), settings.data)
+
+
+@app.command()
+def predict(
+    paths: Annotated[
+        list[str], typer.Argument(help="Files, folders, globs, tables with a column path, or -.")
+    ],
+    ckpt: Annotated[
+        str, typer.Option(help="Run folder, .ckpt, exported folder, or OWNER/NAME on the hub.")
+    ],
+    format: Annotated[  # noqa: A002 (the name of the option)
+        Format | None, typer.Option(help="Default: a table on a terminal, else JSON.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="A file instead of standard output.")] = None,
+    top_k: Annotated[int | None, typer.Option(min=1, help="Only the most probable.")] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="The model's own probabilities.")] = False,
+    window: Annotated[float | None, typer.Option(help="Seconds of a sliding window.")] = None,
+    hop: Annotated[float | None, typer.Option(help="Seconds between windows; half of one.")] = None,
+    vad: Annotated[bool, typer.Option("--vad", help="Skip what is not speech.")] = False,
+    batch_size: Annotated[int, typer.Option(min=1, help="Windows a batch.")] = 16,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+) -> None:
+    """Say which emotion is to be heard in recordings, as they come; exit 1 if one failed."""
+    from ser import sources, writers
+
+    kind = writers.choose_format(format, output)
+    if hop is not None and window is None:
+        raise ValueError("--hop needs --window.")
+    found = sources.find_all(paths)
+    known = None if "-" in paths else list(found)  # what comes in a pipe has no end yet
+    from ser.predict import Predictor, Sliding  # heavy, so only once the rest is known to be good
+
+    predictor = Predictor.from_checkpoint(ckpt, device, raw=raw)
+    sliding = Sliding(window, hop or window / 2) if window is not None else None
+    coming = found if known is None else known
+    results = predictor.stream(coming, sliding=sliding, vad=vad, batch_size=batch_size)
+    seen = sys.stdout.isatty() and output is None  # the results themselves show how far it is
+    total, failed = None if known is None else len(known), 0
+    with writers.open_writer(kind, output, predictor.labels, top_k) as writer:
+        failed = writers.write_all(results, writer, total, bar=not seen)
+    raise typer.Exit(1 if failed else 0)
 
 
 def main() -> None:

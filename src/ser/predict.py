@@ -1,7 +1,7 @@
 """Predictor: recordings to probabilities, without Hydra and without Lightning."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 from ser.audio import SAMPLE_RATE, Fault, Waveform
 from ser.batch import pad
 from ser.prediction import Failure, Prediction, Window, average, best
-from ser.recording import REASONS, Piece, Sliding, Source, is_silent, name, read_pieces
+from ser.recording import REASONS, Piece, Sliding, Source, name, not_silent, read_pieces
+from ser.speech import has_speech
 from ser.trained import TrainedModel, load_trained
 
 FILES_AHEAD = 32  # recordings that are opened and decoded while the network works
 POOL = 256  # windows that are sorted by length together
+UNHEARD = "nothing is to be heard in it, or no speech where only speech is asked for"
 DECODERS = 4  # threads; soundfile and soxr release the interpreter lock
 
 
@@ -50,7 +52,12 @@ class Predictor:
         return cls(load_trained(source), device, raw=raw)
 
     def __call__(
-        self, sources: Sequence[Source], *, sliding: Sliding | None = None, batch_size: int = 16
+        self,
+        sources: Sequence[Source],
+        *,
+        sliding: Sliding | None = None,
+        vad: bool = False,
+        batch_size: int = 16,
     ) -> list[Prediction]:
         """The prediction of each recording, in the order given; see `stream` for the arguments.
 
@@ -59,30 +66,37 @@ class Predictor:
         if isinstance(sources, str | Path):
             raise ValueError(f"give a list of recordings, not one: [{str(sources)!r}]")
         predictions = []
-        for result in self.stream(sources, sliding=sliding, batch_size=batch_size):
+        for result in self.stream(sources, sliding=sliding, vad=vad, batch_size=batch_size):
             if isinstance(result, Failure):
                 raise ValueError(f"{result.path or 'samples'} cannot be judged: {result.error}")
             predictions.append(result)
         return predictions
 
     def stream(
-        self, sources: Iterable[Source], *, sliding: Sliding | None = None, batch_size: int = 16
+        self,
+        sources: Iterable[Source],
+        *,
+        sliding: Sliding | None = None,
+        vad: bool = False,
+        batch_size: int = 16,
     ) -> Iterator[Prediction | Failure]:
         """The prediction of each recording as it comes, in the order given.
 
         A source is a path, an open binary file, or a pair of samples (time,) or (time, channels)
         and their rate in Hz. A recording that cannot be used is a `Failure` in its place. Without
         `sliding`, a recording is judged whole, one over `max_seconds` in windows of that length.
+        Silent windows are left out, with `vad` all without speech (OSError without silero-vad).
         Windows of like length are batched, over a look-ahead that bounds the memory, whatever the
         number or length of the recordings.
         """
         sliding = sliding or Sliding(self.max_seconds, self.max_seconds)
+        is_heard = has_speech if vad else not_silent
         waiting: deque[Hearing] = deque()
         pool: list[tuple[Hearing, Piece]] = []
         room = batch_size  # it grows, so that the first results come soon
         for hearing in open_ahead(sources, sliding):
             waiting.append(hearing)
-            for piece in hearing.pieces():
+            for piece in hearing.pieces(is_heard):
                 pool.append((hearing, piece))
                 if len(pool) >= room:
                     room = min(2 * room, max(POOL, batch_size))
@@ -149,16 +163,16 @@ class Hearing:
     read: bool = False
     error: str = ""
 
-    def pieces(self) -> Iterator[Piece]:
+    def pieces(self, is_heard: Callable[[Waveform], bool]) -> Iterator[Piece]:
         """The windows worth judging; what is wrong with the recording ends up in `error`."""
         try:
             for piece in self.coming.result():
                 self.seconds = piece.end
-                if not is_silent(piece):
+                if is_heard(piece.waveform):
                     self.expected += 1
                     yield piece
             if self.expected == 0:
-                self.error = REASONS[Fault.SILENT if self.seconds else Fault.EMPTY]
+                self.error = UNHEARD if self.seconds else REASONS[Fault.EMPTY]
         except (ValueError, OSError) as error:
             self.error = str(error)
         self.read = True

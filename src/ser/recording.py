@@ -23,7 +23,6 @@ REASONS = {
     Fault.LFS_POINTER: "it is a Git LFS pointer; fetch the audio with `git lfs pull`",
     Fault.TRUNCATED: "it is shorter than its header says; copy or download it again",
     Fault.NOT_FINITE: "it holds samples that are no numbers",
-    Fault.SILENT: "it is silent from start to end",
 }
 
 Samples = NDArray[np.floating] | NDArray[np.integer]
@@ -81,7 +80,9 @@ def decode_blocks(source: str | Path | BinaryIO) -> Iterator[Waveform]:
     if isinstance(source, str | Path):
         path = Path(source)
         if not path.is_file():
-            raise ValueError("it is a folder" if path.is_dir() else "there is no such file")
+            raise ValueError(
+                "it is a folder without audio files" if path.is_dir() else "there is no such file"
+            )
         if fault := damage(path, path.stat().st_size):
             raise ValueError(REASONS[Fault(fault)])
     try:
@@ -159,5 +160,5 @@ def cut(held: Waveform, place: int, window: int, start: int) -> Piece:
     return Piece(start / SAMPLE_RATE, held[place : place + window].copy())
 
 
-def is_silent(piece: Piece) -> bool:
-    return float(np.abs(piece.waveform).max(initial=0.0)) < SILENCE
+def not_silent(waveform: Waveform) -> bool:
+    return float(np.abs(waveform).max(initial=0.0)) >= SILENCE
