@@ -4,6 +4,7 @@ Each command imports what it needs in its own body, so `--help` and mistakes ans
 """
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Speech emotion recognition: prepare data, and use what was trained.",
 )
+
+
+class Target(StrEnum):
+    hf = "hf"
+    onnx = "onnx"
+
 
 Overrides = Annotated[
     list[str] | None,
@@ -81,6 +88,37 @@ def predict(
     with writers.open_writer(kind, output, predictor.labels, top_k) as writer:
         failed = writers.write_all(results, writer, total, bar=not seen)
     raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def export(
+    ckpt: Annotated[str, typer.Argument(help="Run folder, .ckpt, exported folder, or hub name.")],
+    to: Annotated[Target, typer.Option(help="hf: for transformers; onnx: for onnxruntime.")],
+    output: Annotated[Path, typer.Option(help="The folder to write; it must be new.")],
+    int8: Annotated[bool, typer.Option("--int8", help="ONNX in 8 bits too.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="ONNX without the temperature.")] = False,
+    clips: Annotated[
+        list[str] | None, typer.Option(help="Recordings to check on, instead of noise.")
+    ] = None,
+    push: Annotated[str | None, typer.Option(help="Upload to OWNER/NAME on the hub.")] = None,
+) -> None:
+    """Write a trained model for use elsewhere, and check that it says the same there."""
+    if to == Target.hf and (int8 or raw):
+        raise ValueError("--int8 and --raw are for --to=onnx.")
+    from ser import export
+
+    if push is not None:
+        export.require_token()
+    if to == Target.hf:
+        found = {"model.safetensors": export.export_hugging_face(ckpt, output, clips or [])}
+    else:
+        from ser.onnx_export import export_onnx
+
+        found = export_onnx(ckpt, output, clips or [], raw=raw, int8=int8)
+    for name, parity in found.items():
+        typer.echo(f"{output / name}: {parity}")
+    if push is not None:
+        typer.echo(f"Uploaded to {export.push(output, push)}")
 
 
 def main() -> None:
