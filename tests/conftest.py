@@ -63,6 +63,21 @@ def quick_config(
 
 
 @pytest.fixture(scope="session")
+def build_manifest() -> Callable[..., Any]:
+    """The cleaned manifest of the corpora in these folders, not yet split."""
+    from ser.cache import AudioCache
+    from ser.data_config import DataConfig
+    from ser.preparation import build
+
+    def build_manifest(cache_dir: Path, settings: dict[str, Any] | None = None, **folders: Path):
+        paths: dict[str, str | None] = {name: str(folder) for name, folder in folders.items()}
+        data = DataConfig(corpora=list(paths), paths=paths, **(settings or {}))
+        return build(data, AudioCache(cache_dir))
+
+    return build_manifest
+
+
+@pytest.fixture(scope="session")
 def real_audio() -> Path:
     """The folder with real RAVDESS and TESS files that SER_REAL_AUDIO names."""
     folder = os.environ.get("SER_REAL_AUDIO")

@@ -44,9 +44,9 @@ def prepare(overrides: Overrides = None) -> None:
     from ser.config import TrainConfig
 
     settings = compose_command("train", overrides or [], TrainConfig)
-    from ser import data, report  # heavy, so only once the settings are known to be good
+    from ser import preparation, report  # heavy, so only once the settings are known to be good
 
-    report.show_data(data.prepare(settings.data, settings.split), settings.data)
+    report.show_data(preparation.prepare(settings.data, settings.split), settings.data)
 
 
 @app.command()

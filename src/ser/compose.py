@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from ser.config import EvaluateConfig, TrainConfig, require_file
 from ser.setting import require, suggest
@@ -17,6 +17,7 @@ from ser.trainer_config import SCHEMA
 
 Config = TypeVar("Config")
 CONF = Path(__file__).parents[2] / "conf"
+FREE = ("merge", "label_map")  # settings of the data that take any key
 NEW_EACH_TIME = frozenset({"output_dir", "ckpt"})  # options that a resumed run does not inherit
 
 HELP = {
@@ -70,7 +71,13 @@ def register() -> None:
     """Make the dataclasses known to Hydra; call before composing."""
     store = ConfigStore.instance()
     for name, kind in (("train", TrainConfig), ("evaluate", EvaluateConfig)):
-        store.store(name=f"{name}_schema", node=kind)
+        schema = OmegaConf.structured(kind)
+        if name == "train":
+            with open_dict(schema.split):  # `from` cannot name a field, and is what users expect
+                schema.split["from"] = None
+            for key in FREE:
+                OmegaConf.set_struct(schema.data[key], False)
+        store.store(name=f"{name}_schema", node=schema)
         lines = ["Settings, their defaults and meaning:", *describe_settings(kind)]
         if name == "train":
             for callback, node in SCHEMA["callbacks"].items():
@@ -141,7 +148,11 @@ def convert(composed: Any, kind: type[Config], **fixed: Any) -> Config:
     `fixed` replaces values, such as the folder that Hydra has chosen for the job. Raises
     ValueError, which quotes the key, where a rule is broken.
     """
-    converted = OmegaConf.to_object(OmegaConf.merge(composed, fixed))
+    merged = cast(DictConfig, OmegaConf.merge(composed, fixed))
+    if "split" in merged and "from" in merged.split:
+        with open_dict(merged.split):
+            merged.split.reuse = merged.split.pop("from") or merged.split.reuse
+    converted = OmegaConf.to_object(merged)
     refuse_unknown(converted)
     return cast(Config, converted)
 

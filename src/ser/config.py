@@ -11,19 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ser.corpora import CORPORA
-from ser.labels import LABELS
-from ser.setting import group, require, setting, suggest
+from ser.data_config import DataConfig, Part, SplitConfig, is_folder_or_none
+from ser.setting import group, require, setting
 from ser.trainer_config import ACCELERATORS, TrainerConfig
-
-
-class Padding(StrEnum):
-    dynamic = "dynamic"
-    uniform = "uniform"
-
-
-class SplitKind(StrEnum):
-    stratified = "stratified"
-    speaker = "speaker"
 
 
 class Schedule(StrEnum):
@@ -42,81 +32,6 @@ class Pooling(StrEnum):
     mean = "mean"
     attention = "attention"
     statistics = "statistics"
-
-
-class Part(StrEnum):
-    train = "train"
-    val = "val"
-    test = "test"
-
-
-@dataclass
-class DataConfig:
-    corpora: list[str] = setting(list(CORPORA), "which corpora are merged")
-    paths: dict[str, str | None] = setting(
-        dict.fromkeys(CORPORA), "a local copy, read in place of a download"
-    )
-    synthetic: str | None = setting(
-        None, "folder of synthetic stand-ins (written when missing) read in place of the corpora"
-    )
-    labels: list[str] = setting([], "the classes, in this order; []: all eight, after data.merge")
-    merge: dict[str, str] = setting({}, "emotions that count as another: {calm: neutral}")
-    cache_dir: str = setting(
-        "~/.cache/ser",
-        "decoded audio, shared by runs; SER_CACHE in the environment moves it",
-    )
-    max_seconds: float = setting(8.0, "longer utterances are trimmed to this")
-    padding: Padding = setting(Padding.dynamic, "dynamic: to the batch; uniform: to max_seconds")
-    batch_size: int = setting(16, "utterances a batch, per device")
-    num_workers: int = setting(
-        0, "loader processes; reading the cache costs well under 1 ms a clip"
-    )
-
-    def __post_init__(self) -> None:
-        known = list(CORPORA)
-        require(bool(self.corpora), "data.corpora", "[]", f"name some of {', '.join(known)}")
-        for key, names in (("data.corpora", self.corpora), ("data.paths", list(self.paths))):
-            for name in names:
-                rule = f"there is only {', '.join(known)}{suggest(str(name), known).rstrip('?')}"
-                require(isinstance(name, str) and name in CORPORA, key, name, rule)
-        repeated = len(set(self.corpora)) < len(self.corpora)
-        require(not repeated, "data.corpora", self.corpora, "names a corpus twice")
-        for name in self.corpora:
-            folder = self.paths.get(name)
-            require(is_folder_or_none(folder), f"data.paths.{name}", folder, "no such folder")
-        for name in self.merge:
-            require(name in LABELS, "data.merge", name, f"there is only {', '.join(LABELS)}")
-        for name in self.merge.values():
-            require(name not in self.merge, "data.merge", name, "is merged into another itself")
-        repeated = len(set(self.labels)) < len(self.labels)
-        require(not repeated, "data.labels", self.labels, "names a class twice")
-        require(len(self.label_space) > 1, "data.labels", self.label_space, "name at least two")
-        within = 0.25 <= self.max_seconds <= 3600
-        require(within, "data.max_seconds", self.max_seconds, "from 0.25 s to an hour")
-        require(self.batch_size >= 1, "data.batch_size", self.batch_size, "at least 1")
-        require(self.num_workers >= 0, "data.num_workers", self.num_workers, "0 or more")
-
-    @property
-    def label_space(self) -> list[str]:
-        """The classes in the order of their labels."""
-        return self.labels or list(dict.fromkeys(self.merge.get(name, name) for name in LABELS))
-
-
-@dataclass
-class SplitConfig:
-    kind: SplitKind = setting(
-        SplitKind.stratified, "stratified: by label; speaker: no speaker in two parts"
-    )
-    val: float = setting(0.2, "share of the validation part")
-    test: float = setting(0.1, "share of the test part; the rest is for training")
-    seed: int = setting(0, "of the split alone, so that `seed` can vary over one split")
-
-    def __post_init__(self) -> None:
-        for key, share in (("split.val", self.val), ("split.test", self.test)):
-            require(0 < share < 1, key, share, "a share between 0 and 1")
-        total = self.val + self.test
-        require(total < 1, "split.val+split.test", total, "must leave something for training")
-        require(0 <= self.seed < 2**32, "split.seed", self.seed, "from 0 to 2**32 - 1")
 
 
 @dataclass
@@ -245,6 +160,7 @@ class EvaluateDataConfig:
     paths: dict[str, str | None] = setting(
         dict.fromkeys(CORPORA), "where a corpus lies now; null: as in training"
     )
+    table: str | None = setting(None, "where the table lies now; null: as in training")
     synthetic: str | None = setting(None, "where the synthetic corpora lie now; null: likewise")
     cache_dir: str | None = setting(None, "decoded audio; null: as in training")
     batch_size: int | None = setting(None, "utterances a batch; null: as in training")
@@ -270,10 +186,6 @@ class EvaluateConfig:
         require_file("ckpt", self.ckpt)
         rule = f"is none of {', '.join(ACCELERATORS)}"
         require(self.accelerator in ACCELERATORS, "accelerator", self.accelerator, rule)
-
-
-def is_folder_or_none(path: str | None) -> bool:
-    return path is None or (bool(path.strip()) and Path(path).expanduser().is_dir())
 
 
 def require_file(key: str, path: str | None) -> None:

@@ -13,11 +13,10 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import Wav2Vec2FeatureExtractor
 
-from ser import download, manifest, splits, synthetic
-from ser.audio import MIN_SECONDS, SAMPLE_RATE, AudioCache, Waveform
+from ser.audio import MIN_SECONDS, SAMPLE_RATE, Waveform
 from ser.batch import pad
-from ser.config import DataConfig, Padding, SplitConfig
-from ser.corpora import CORPORA
+from ser.cache import AudioCache
+from ser.data_config import DataConfig, Padding
 from ser.manifest import Manifest
 
 POOL_BATCHES = 50  # batches whose utterances are sorted by length together
@@ -32,20 +31,6 @@ class Example:
     input_values: Waveform
     label: int
     row: int
-
-
-def prepare(data: DataConfig, split: SplitConfig) -> Manifest:
-    """Locate, parse, decode, clean and split: the manifest that a run trains on."""
-    cache = AudioCache(Path(data.cache_dir))
-    return splits.assign(manifest.build(locate(data), cache), split)
-
-
-def locate(data: DataConfig) -> dict[str, Path]:
-    """The folder of each corpus, downloaded or synthesised first where that is asked for."""
-    if data.synthetic is not None:
-        folder = synthetic.ensure_corpora(Path(data.synthetic))
-        return {name: folder / name for name in data.corpora}
-    return {name: download.locate(CORPORA[name], data.paths[name]) for name in data.corpora}
 
 
 class UtteranceDataset(Dataset[Example]):
@@ -63,18 +48,17 @@ class UtteranceDataset(Dataset[Example]):
         feature_extractor: Wav2Vec2FeatureExtractor,
         max_seconds: float,
     ) -> None:
-        self.contents = utterances["content"].tolist()
+        self.recordings = cache.recordings(utterances["content"].tolist())
         self.labels = utterances["emotion"].map(labels.index).tolist()
         self.seconds = utterances["seconds"].clip(upper=max_seconds).to_numpy()
-        self.cache = cache
         self.feature_extractor = feature_extractor
         self.max_samples = round(max_seconds * SAMPLE_RATE)
 
     def __len__(self) -> int:
-        return len(self.contents)
+        return len(self.recordings)
 
     def __getitem__(self, row: int) -> Example:
-        waveform = self.cache.read(self.contents[row])[: self.max_samples]
+        waveform = self.recordings[row][: self.max_samples]
         values = self.feature_extractor(waveform, sampling_rate=SAMPLE_RATE).input_values[0]
         return Example(np.asarray(values, np.float32), self.labels[row], row)
 

@@ -15,11 +15,12 @@ from transformers import Wav2Vec2FeatureExtractor
 from ser import metrics, report
 from ser.compose import from_plain
 from ser.config import EvaluateConfig, TrainConfig
-from ser.data import EmotionDataModule, prepare
+from ser.data import EmotionDataModule
 from ser.manifest import Manifest, read
 from ser.metrics import Scores
 from ser.model import Blueprint, load_network, run_folder
 from ser.module import EmotionClassifier
+from ser.preparation import prepare
 from ser.training import quieten
 
 

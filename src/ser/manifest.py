@@ -1,4 +1,4 @@
-"""The table of utterances: built from file names and decoded audio, cleaned, every drop accounted.
+"""The table of utterances: measured, cleaned, written and read; every drop accounted for.
 
 Each step takes a Manifest and returns a new one; what a step takes out of `utterances` it puts
 into `dropped` with its reason.
@@ -6,23 +6,28 @@ into `dropped` with its reason.
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+import re
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
 import pandas as pd
 
-from ser.audio import AudioCache, Fault
-from ser.corpora import CORPORA
+from ser.audio import Fault
+from ser.cache import AudioCache
 
 COLUMNS = (
-    "id", "corpus", "speaker", "gender", "emotion", "sentence", "seconds", "sample_rate",
-    "channels", "format", "content", "note", "split", "path",
+    "id", "corpus", "speaker", "gender", "emotion", "intended", "perceived", "agreement",
+    "sentence", "start", "end", "seconds", "sample_rate", "channels", "format", "clipped",
+    "content", "recording", "note", "split", "path",
 )  # fmt: skip
+# As file names or a table state them; the others are measured, or left to `ser.splits`.
+STATED = (*COLUMNS[: COLUMNS.index("seconds")], "note", "split", "path")
 DROPPED_COLUMNS = ("path", "corpus", "id", "emotion", "reason", "detail")
+CORPUS_COLUMNS = ("corpus", "title", "origin", "folder", "files", "licence", "citation")
+NUMBERS = ("agreement", "start", "end", "seconds", "sample_rate", "channels", "clipped")
 # Read as text, or the sentence 01 would come back as the number 1.
-TEXT = {name: "str" for name in COLUMNS if name not in ("seconds", "sample_rate", "channels")}
+TEXT = {name: "str" for name in COLUMNS if name not in NUMBERS}
 REMEDIES = {
     Fault.LFS_POINTER.value: "Git LFS pointers, not audio: run `git lfs pull` in that folder",
 }
@@ -32,6 +37,8 @@ class Reason(StrEnum):
     """Why a file is not used; the faults of its content (`ser.audio.Fault`) come on top."""
 
     OFF_GRAMMAR = "off_grammar"
+    LEFT_OUT = "left_out"
+    AMBIGUOUS = "ambiguous"
     MIRROR = "mirror"
     DUPLICATE = "duplicate"
     LABEL_CONFLICT = "label_conflict"
@@ -39,17 +46,27 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True)
 class Manifest:
-    """Utterances (one row each, COLUMNS) and dropped files (DROPPED_COLUMNS)."""
+    """Utterances (one row each, COLUMNS), dropped files (DROPPED_COLUMNS), and where they are from.
+
+    `content` is a hash of the samples, `recording` that of the recording it is a copy of. `corpora`
+    has a row for each corpus (CORPUS_COLUMNS). Columns that do not apply are empty:
+    `agreement` and `perceived` without votes, `start` and `end` for whole files.
+    """
 
     utterances: pd.DataFrame
     dropped: pd.DataFrame
+    corpora: pd.DataFrame = field(
+        default_factory=lambda: pd.DataFrame(columns=pd.Index(CORPUS_COLUMNS))
+    )
 
     def drop(self, reasons: pd.Series, details: pd.Series) -> "Manifest":
         """Without the utterances whose reason is not empty; both series share their index."""
         out = reasons != ""
         rows = self.utterances[out].assign(reason=reasons[out], detail=details[out])
         dropped = pd.concat([self.dropped, rows[list(DROPPED_COLUMNS)]], ignore_index=True)
-        return Manifest(self.utterances[~out].reset_index(drop=True), dropped)
+        return replace(
+            self, utterances=self.utterances[~out].reset_index(drop=True), dropped=dropped
+        )
 
     @property
     def fingerprint(self) -> str:
@@ -61,87 +78,55 @@ class Manifest:
         return self.utterances[self.utterances["split"] == name].reset_index(drop=True)
 
     def write(self, folder: Path) -> None:
-        """Write `manifest.csv` and `dropped.csv`, each whole or not at all."""
-        for table, name in ((self.utterances, "manifest.csv"), (self.dropped, "dropped.csv")):
-            temporary = folder / f"{name}.tmp"
+        """Write `manifest.csv`, `dropped.csv` and `corpora.csv`, each whole or not at all."""
+        tables = {"manifest": self.utterances, "dropped": self.dropped, "corpora": self.corpora}
+        for name, table in tables.items():
+            temporary = folder / f"{name}.csv.tmp"
             table.to_csv(temporary, index=False)
-            temporary.replace(folder / name)
+            temporary.replace(folder / f"{name}.csv")
 
 
 def read(path: Path) -> pd.DataFrame:
-    """The utterances of a `manifest.csv`."""
-    return pd.read_csv(path, dtype=TEXT, keep_default_na=False)
+    """The utterances of a `manifest.csv`.
 
-
-def build(folders: Mapping[str, Path], cache: AudioCache) -> Manifest:
-    """The cleaned manifest of the corpora in these folders (by corpus name), not yet split."""
-    manifest = parse_names(folders)
-    manifest = measure(manifest, cache)
-    manifest = deduplicate(manifest)
-    return Manifest(manifest.utterances.sort_values("id", ignore_index=True), manifest.dropped)
-
-
-def list_files(folder: Path) -> list[Path]:
-    """Every file below a folder, sorted; linked folders are entered, each only once."""
-    files, seen = [], set()
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(parent)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        files.extend(Path(parent, name) for name in names)
-    return sorted(files)
-
-
-def parse_names(folders: Mapping[str, Path]) -> Manifest:
-    """What the file names say; names off the grammar are dropped.
-
-    Raises ValueError where a folder holds no file of its corpus.
+    Raises ValueError where the file is another one.
     """
-    rows, dropped = [], []
-    for name, folder in folders.items():
-        corpus, known = CORPORA[name], len(rows)
-        for path in list_files(folder.absolute()):
-            try:
-                utterance = corpus.parse(path.relative_to(folder.absolute()))
-            except ValueError as error:
-                values = (str(path), name, "", "", Reason.OFF_GRAMMAR.value, str(error))
-                dropped.append(dict(zip(DROPPED_COLUMNS, values, strict=True)))
-            else:
-                facts = asdict(utterance) | {"id": f"{name}/{utterance.id}"}
-                facts["speaker"] = f"{name}/{utterance.speaker}"
-                rows.append(
-                    facts | {"emotion": str(utterance.emotion), "corpus": name, "path": str(path)}
-                )
-        if len(rows) == known:
-            raise ValueError(
-                f"{folder} holds no file named as in {corpus.title}; see data.paths.{name}"
-            )
-    return Manifest(pd.DataFrame(rows), pd.DataFrame(dropped, columns=pd.Index(DROPPED_COLUMNS)))
+    try:
+        return pd.read_csv(
+            path,
+            dtype=TEXT,
+            usecols=list(COLUMNS),
+            keep_default_na=False,
+            na_values={name: [""] for name in NUMBERS},
+        )[list(COLUMNS)]
+    except ValueError as error:
+        raise ValueError(f"{path} is no manifest of this version: {error}") from error
 
 
 def measure(manifest: Manifest, cache: AudioCache) -> Manifest:
     """Add what decoding tells of each file; files whose content cannot be used are dropped."""
-    clips = cache.add([Path(path) for path in manifest.utterances["path"]])
-    names = ["seconds", "sample_rate", "channels", "format", "content", "fault", "detail"]
-    facts = pd.DataFrame([asdict(clip) for clip in clips], index=manifest.utterances.index)[names]
-    utterances = manifest.utterances.join(facts.drop(columns=["fault", "detail"])).assign(split="")
-    measured = Manifest(utterances[list(COLUMNS)], manifest.dropped)
-    measured = measured.drop(facts["fault"], facts["detail"])
-    check_present(measured, manifest.utterances["corpus"].unique())
+    table = manifest.utterances
+    clips = cache.add(table[["path", "start", "end"]].fillna({"start": 0.0, "end": 0.0}))
+    names = ["seconds", "sample_rate", "channels", "format", "clipped", "content"]
+    facts = clips[names].assign(recording=clips["content"])
+    measured = replace(manifest, utterances=table.join(facts)[list(COLUMNS)])
+    measured = measured.drop(clips["fault"], clips["detail"])
+    check_present(measured, manifest)
     return measured
 
 
-def check_present(manifest: Manifest, corpora: Iterable[str]) -> None:
+def check_present(manifest: Manifest, before: Manifest) -> None:
     """Raise ValueError where nothing is left of a corpus, rather than go on without it."""
-    for corpus in corpora:
-        if not (manifest.utterances["corpus"] == corpus).any():
+    left = set(manifest.utterances["corpus"])
+    for corpus in before.utterances["corpus"].unique():
+        if corpus not in left:
             lost = manifest.dropped[manifest.dropped["corpus"] == corpus]
-            fault = lost["reason"].value_counts().idxmax()
+            fault = str(lost["reason"].value_counts().idxmax())
+            example = lost[lost["reason"] == fault].iloc[-1]
             raise ValueError(
-                f"none of the {len(lost)} files of {CORPORA[corpus].title} can be used; most are"
-                f" {REMEDIES.get(str(fault), fault)} ({lost['path'].iloc[-1]})"
+                f"none of the {len(lost):,} files of {corpus} can be used; most are"
+                f" {REMEDIES.get(fault, fault)} ({example['path']}"
+                f"{': ' if example['detail'] else ''}{example['detail']})"
             )
 
 
@@ -153,19 +138,20 @@ def deduplicate(manifest: Manifest) -> Manifest:
     where one id stands for different recordings.
     """
     # The copy nearest the root of its corpus stays: mirrors lie in subfolders.
-    order = manifest.utterances["path"].map(lambda path: (path.count(os.sep), path))
-    table = manifest.utterances.loc[order.sort_values().index]
+    depth = manifest.utterances["path"].str.count(re.escape(os.sep))
+    order = manifest.utterances.assign(depth=depth).sort_values(["depth", "path", "start", "id"])
+    table = order.drop(columns="depth")
     check_ids(table)
     first = table.groupby("content")["path"].transform("first")
     conflict = table.groupby("content")["emotion"].transform("nunique") > 1
-    mirror = table.duplicated("id")
+    mirror = table.duplicated(["id", "emotion"])
     names = table[conflict & ~mirror].groupby("content")["id"].agg(" = ".join)
     reasons = pd.Series("", index=table.index, dtype="str")
     reasons[table.duplicated("content")] = Reason.DUPLICATE.value
     reasons[conflict] = Reason.LABEL_CONFLICT.value
     reasons[mirror] = Reason.MIRROR.value
     details = ("same samples as " + first).mask(conflict & ~mirror, table["content"].map(names))
-    return Manifest(table, manifest.dropped).drop(reasons, details)
+    return replace(manifest, utterances=table).drop(reasons, details)
 
 
 def check_ids(table: pd.DataFrame) -> None:
@@ -177,4 +163,16 @@ def check_ids(table: pd.DataFrame) -> None:
         paths = clash.loc[clash["id"] == one].drop_duplicates("content")["path"]
         raise ValueError(
             f"{one} stands for different recordings: {' and '.join(paths)}; remove one"
+        )
+
+
+def refuse_drops(manifest: Manifest) -> None:
+    """Raise ValueError where any file was left out."""
+    dropped = manifest.dropped
+    if not dropped.empty:
+        counts = ", ".join(f"{n:,} {why}" for why, n in dropped["reason"].value_counts().items())
+        raise ValueError(
+            f"data.strict=true: {len(dropped):,} files would be left out ({counts}),"
+            f" {dropped['path'].iloc[0]} among them; mend or remove them, or allow it with"
+            " data.strict=false"
         )

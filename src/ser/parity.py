@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from ser.audio import SAMPLE_RATE, Waveform
 from ser.predict import Predictor
-from ser.recording import Sliding, not_silent, read_pieces
 from ser.sources import find_all
+from ser.windows import Sliding, not_silent, read_pieces
 
 TOLERANCE = 1e-3  # of logits
 AGREEMENT = 0.98  # share of clips of one top class that is asked of whole-number weights

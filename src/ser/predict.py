@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from ser.audio import SAMPLE_RATE, Fault, Waveform
 from ser.batch import pad
 from ser.prediction import Failure, Prediction, Window, average, best
-from ser.recording import REASONS, Piece, Sliding, Source, name, not_silent, read_pieces
 from ser.speech import has_speech
 from ser.trained import TrainedModel, load_trained
+from ser.windows import REASONS, Piece, Sliding, Source, name, not_silent, read_pieces
 
 FILES_AHEAD = 32  # recordings that are opened and decoded while the network works
 POOL = 256  # windows that are sorted by length together

@@ -3,37 +3,44 @@
 Assignments depend on the seed and on the utterances alone, not on the order of the rows.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
-from ser.config import Part, SplitConfig, SplitKind
-from ser.manifest import Manifest
+from ser.corpora import CORPORA
+from ser.data_config import Part, SplitConfig, SplitKind
+from ser.manifest import Manifest, read
 
-DRAWS = 500  # of a speaker split, of which the most even one is taken
+DRAWS = 500  # of speakers for a part, of which the most even one is taken
+FEWEST_SPEAKERS = 3  # a corpus of fewer cannot be in three parts
 PARTS = tuple(str(part) for part in Part)
 
 
 @dataclass(frozen=True)
 class Leaks:
-    """What the held-out parts share with the training part, or with each other."""
+    """What is in more than one part: speakers, and recordings (with their copies)."""
 
     speakers: tuple[str, ...]
     recordings: tuple[str, ...]
 
 
-def assign(manifest: Manifest, config: SplitConfig) -> Manifest:
+def assign(manifest: Manifest, config: SplitConfig, labels: Sequence[str] = ()) -> Manifest:
     """The manifest with its `split` column filled: train, val or test.
 
-    Raises ValueError where a part would miss an emotion, or a speaker would be in two parts of
-    a speaker split.
+    Raises ValueError where a part would miss an emotion (one of the data, or one of `labels`), or
+    where a speaker or a recording would be in two parts of a split that promises otherwise.
     """
     table = manifest.utterances.sort_values("id", ignore_index=True)
-    kinds = {SplitKind.stratified: split_stratified, SplitKind.speaker: split_by_speaker}
-    split = Manifest(table.assign(split=kinds[config.kind](table, config)), manifest.dropped)
-    check_emotions(split.utterances, config)
+    if config.reuse is not None:
+        parts = split_as_before(table, Path(config.reuse))
+    else:
+        parts = KINDS[config.kind](table, config)
+    split = replace(manifest, utterances=table.assign(split=parts))
+    check_emotions(split.utterances, config, labels)
     check_leaks(split.utterances, config)
     return split
 
@@ -76,79 +83,215 @@ def split_by_speaker(table: pd.DataFrame, config: SplitConfig) -> pd.Series:
     A corpus of fewer than three speakers cannot be in three parts: it is for training only (so
     with TESS). One of three or more is in all parts, so SAVEE gives 2, 1 and 1 of its speakers.
     """
-    shares = [share_out_speakers(corpus, config) for _, corpus in table.groupby("corpus")]
+
+    def share_out(corpus: pd.DataFrame) -> pd.Series:
+        speakers = corpus["speaker"].nunique()
+        sizes = {"test": at_least_one(config.test * speakers)}
+        sizes["val"] = at_least_one(config.val * speakers)
+        return draw_speakers(corpus, sizes, config)
+
+    return by_corpus(table, config, share_out)
+
+
+def split_by_corpus(table: pd.DataFrame, config: SplitConfig) -> pd.Series:
+    """All of the held-out corpora for testing; the others by speaker, for training and val."""
+    corpora = sorted(table["corpus"].unique())
+    for name in config.held_out:
+        if name not in corpora:
+            raise ValueError(f"split.held_out={name}: the data hold only {', '.join(corpora)}")
+    held_out = table["corpus"].isin(config.held_out)
+    if held_out.all():
+        raise ValueError(f"split.held_out={config.held_out} leaves nothing to train on")
+
+    def share_out(corpus: pd.DataFrame) -> pd.Series:
+        sizes = {"val": at_least_one(config.val * corpus["speaker"].nunique())}
+        return draw_speakers(corpus, sizes, config)
+
+    parts = by_corpus(table[~held_out], config, share_out)
+    return parts.reindex(table.index, fill_value="test")
+
+
+def split_by_fold(table: pd.DataFrame, config: SplitConfig) -> pd.Series:
+    """One of k folds over speakers for testing, and of the others some speakers for val.
+
+    A corpus of fewer than three speakers is for training only in every fold; one of fewer speakers
+    than folds is tested in as many folds as it has speakers.
+    """
+
+    def share_out(corpus: pd.DataFrame) -> pd.Series:
+        tested = corpus["speaker"].isin(speakers_to_test(corpus, config))
+        sizes = {"val": at_least_one(config.val * corpus["speaker"].nunique())}
+        parts = draw_speakers(corpus[~tested], sizes, config)
+        return parts.reindex(corpus.index, fill_value="test")
+
+    return by_corpus(table, config, share_out)
+
+
+def speakers_to_test(corpus: pd.DataFrame, config: SplitConfig) -> list[str]:
+    """The speakers of the test fold: a published one, or from a stratified k-fold of our own."""
+    name = str(corpus["corpus"].iloc[0])
+    if config.scheme is not None:
+        published = CORPORA[name].folds if name in CORPORA else {}
+        if config.scheme not in published:
+            raise ValueError(f"split.scheme={config.scheme} has no folds of {name}; leave it out")
+        folds = published[config.scheme]
+        return (
+            [f"{name}/{who}" for who in folds[config.fold - 1]] if config.fold <= len(folds) else []
+        )
+    count = min(config.folds, corpus["speaker"].nunique())
+    if config.fold > count:
+        return []
+    kfold = StratifiedGroupKFold(count, shuffle=True, random_state=config.seed)
+    folds = list(kfold.split(corpus, corpus["emotion"], corpus["speaker"]))
+    return corpus["speaker"].iloc[folds[config.fold - 1][1]].unique().tolist()
+
+
+def split_by_table(table: pd.DataFrame, config: SplitConfig) -> pd.Series:
+    """As the `split` column of the user's table says."""
+    unknown = table[table["split"] == ""]
+    if not unknown.empty:
+        raise ValueError(
+            f"split=table: {len(unknown):,} of {len(table):,} utterances have no split column that"
+            f" says train, val or test, {unknown['id'].iloc[0]} among them"
+        )
+    return table["split"]
+
+
+def split_as_before(table: pd.DataFrame, file: Path) -> pd.Series:
+    """The parts of an earlier run, from its manifest.csv."""
+    before = read(file.expanduser()).set_index("id")
+    parts = table["id"].map(before["split"])
+    changed = parts.notna() & (table["id"].map(before["content"]) != table["content"])
+    for wrong, problem in ((parts.isna(), "are not in it"), (changed, "were other recordings")):
+        if wrong.any():
+            example = table.loc[wrong, "id"].iloc[0]
+            raise ValueError(
+                f"split.from={file}: {wrong.sum():,} of {len(table):,} utterances {problem},"
+                f" {example} among them; name the manifest of a run on these data"
+            )
+    return parts
+
+
+KINDS: dict[SplitKind, Callable[[pd.DataFrame, SplitConfig], pd.Series]] = {
+    SplitKind.stratified: split_stratified,
+    SplitKind.speaker: split_by_speaker,
+    SplitKind.corpus: split_by_corpus,
+    SplitKind.folds: split_by_fold,
+    SplitKind.table: split_by_table,
+}
+
+
+def by_corpus(
+    table: pd.DataFrame, config: SplitConfig, share_out: Callable[[pd.DataFrame], pd.Series]
+) -> pd.Series:
+    """What `share_out` makes of each corpus; one of fewer than three speakers is for training."""
+    unknown = table[table["speaker"] == ""]
+    if not unknown.empty:
+        raise ValueError(
+            f"split={config.kind} must know who speaks, and {len(unknown):,} utterances of"
+            f" {unknown['corpus'].iloc[0]} have no speaker: fill that column, or use"
+            " split=stratified"
+        )
+    shares = [
+        share_out(corpus)
+        if corpus["speaker"].nunique() >= FEWEST_SPEAKERS
+        else pd.Series("train", index=corpus.index)
+        for _, corpus in table.groupby("corpus")
+    ]
     return pd.concat(shares).reindex(table.index)
 
 
-def share_out_speakers(corpus: pd.DataFrame, config: SplitConfig) -> pd.Series:
-    """The most even of many seeded draws, by emotion and gender (and so by size) of each part."""
+def at_least_one(share: float) -> int:
+    return max(1, round(share))
+
+
+def draw_speakers(corpus: pd.DataFrame, sizes: dict[str, int], config: SplitConfig) -> pd.Series:
+    """So many speakers for each part, the rest for training.
+
+    Of many seeded draws the most even one is taken, by emotion and gender (and so by size).
+    """
     strata = corpus["emotion"].str.cat(corpus["gender"], sep="/")
     counts = pd.crosstab(corpus["speaker"], strata)
-    speakers = len(counts)
-    if speakers < 3:
-        return pd.Series("train", index=corpus.index)
-    test = max(1, round(config.test * speakers))
-    val = max(1, round(config.val * speakers))
-    if test + val >= speakers:
+    if sum(sizes.values()) >= len(counts):
         raise ValueError(
-            f"split.kind=speaker: split.val={config.val} and split.test={config.test} leave no"
+            f"split={config.kind}: split.val={config.val} and split.test={config.test} leave no"
             f" speaker of {corpus['corpus'].iloc[0]} for training"
         )
+    bounds = np.cumsum([0, *sizes.values()])
     generator = np.random.default_rng(config.seed)
-    draws = (generator.permutation(speakers) for _ in range(DRAWS))
-    order = min(draws, key=lambda order: imbalance(counts.to_numpy()[order], test, val))
+    draws = (generator.permutation(len(counts)) for _ in range(DRAWS))
+    order = min(draws, key=lambda order: imbalance(counts.to_numpy()[order], bounds))
     parts = pd.Series("train", index=counts.index[order])
-    parts.iloc[:test], parts.iloc[test : test + val] = "test", "val"
+    for part, start, end in zip(sizes, bounds[:-1], bounds[1:], strict=True):
+        parts.iloc[start:end] = part
     return corpus["speaker"].map(parts)
 
 
-def imbalance(counts: np.ndarray, test: int, val: int) -> float:
-    """How far the first `test` and the next `val` speakers are from an even share.
+def imbalance(counts: np.ndarray, bounds: np.ndarray) -> float:
+    """How far the speakers between each two bounds are from an even share.
 
     `counts` (speakers, strata) are utterances.
     """
     fair = counts.mean(axis=0)
     off = [
         np.abs(part.sum(axis=0) - fair * len(part)).sum() / (fair.sum() * len(part))
-        for part in (counts[:test], counts[test : test + val])
+        for part in np.split(counts, bounds[1:])[:-1]
     ]
     return float(sum(off))
 
 
-def check_emotions(table: pd.DataFrame, config: SplitConfig) -> None:
-    """Raise ValueError where an emotion of the data is missing from a part, or is the only one."""
-    if table["emotion"].nunique() < 2:
-        only = ", ".join(table["emotion"].unique())
-        raise ValueError(f"the data hold one emotion only ({only}): there is nothing to tell apart")
-    counts = table.groupby(["emotion", "split"]).size().unstack(fill_value=0)
-    counts = counts.reindex(columns=list(PARTS), fill_value=0)
+def check_emotions(table: pd.DataFrame, config: SplitConfig, labels: Sequence[str]) -> None:
+    """Raise ValueError where an emotion is missing from a part, or is the only one.
+
+    A held-out corpus need not have them all: CREMA-D has neither surprise nor calm.
+    """
+    counts = pd.crosstab(table["emotion"], table["split"])
+    wanted = [*dict.fromkeys([*labels, *counts.index])]
+    if len(wanted) < 2:
+        raise ValueError(
+            f"the data hold one emotion only ({wanted[0]}): there is nothing to tell apart"
+        )
+    counts = counts.reindex(index=wanted, columns=list(PARTS), fill_value=0)
+    may_miss = {"test"} if config.kind == SplitKind.corpus else set()
     for part in PARTS:
         missing = sorted(counts.index[counts[part] == 0])
-        if missing:
+        if missing and part not in may_miss:
             corpora = ", ".join(sorted(table["corpus"].unique()))
             raise ValueError(
                 f"split={config.kind} leaves the {part} part without {', '.join(missing)}:"
                 f" {corpora} ({table['speaker'].nunique()} speakers, {len(table)} utterances)"
-                " cannot be split so; add corpora, change the shares, or use split=stratified"
+                " cannot be split so; add corpora, change the shares, use another split, or choose"
+                " classes with data.merge or data.labels"
             )
 
 
 def check_leaks(table: pd.DataFrame, config: SplitConfig) -> None:
-    """Raise ValueError where a recording, or in a speaker split a speaker, is in two parts."""
+    """Raise ValueError where a speaker or a recording is in two parts, if the split promises not.
+
+    A stratified split and a user's own only report it (`find_leaks`).
+    """
     leaks = find_leaks(table)
-    shared = leaks.recordings or (leaks.speakers if config.kind == SplitKind.speaker else ())
-    if shared:
+    if config.kind in (SplitKind.stratified, SplitKind.table):
+        return
+    if leaks.recordings:
+        copies = table[table["recording"] == leaks.recordings[0]]
         raise ValueError(
-            f"split.kind={config.kind} leaks: {len(shared)} recordings or speakers are in two"
-            f" parts, {shared[0]} among them; this is a fault of ser, please report it"
+            f"split={config.kind} leaks: {len(leaks.recordings)} recordings are in two parts under"
+            f" different names (re-encoded or trimmed), as {' ~ '.join(copies['path'])}; remove all"
+            " copies but one, or use data.near_duplicates=false if they are none"
+        )
+    if leaks.speakers:
+        raise ValueError(
+            f"split={config.kind} leaks: {len(leaks.speakers)} speakers are in two parts,"
+            f" {leaks.speakers[0]} among them; use split=stratified, or another manifest"
         )
 
 
 def find_leaks(table: pd.DataFrame) -> Leaks:
-    """The speakers and the recordings (content hashes) that are in more than one part."""
+    """The speakers and the recordings that are in more than one part."""
 
     def shared(column: str) -> tuple[str, ...]:
-        parts = table.groupby(column)["split"].nunique()
+        parts = table[table[column] != ""].groupby(column)["split"].nunique()
         return tuple(sorted(parts.index[parts > 1]))
 
-    return Leaks(speakers=shared("speaker"), recordings=shared("content"))
+    return Leaks(speakers=shared("speaker"), recordings=shared("recording"))

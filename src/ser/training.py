@@ -19,7 +19,7 @@ from ser import report
 from ser.audio import SAMPLE_RATE
 from ser.compose import to_plain
 from ser.config import TrainConfig
-from ser.data import EmotionDataModule, prepare
+from ser.data import EmotionDataModule
 from ser.manifest import Manifest
 from ser.model import (
     Blueprint,
@@ -29,6 +29,7 @@ from ser.model import (
     read_checkpoint,
 )
 from ser.module import EmotionClassifier
+from ser.preparation import prepare
 from ser.trainer_config import TrainerConfig
 from ser.tuning import set_trainable
 

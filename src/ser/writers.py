@@ -12,6 +12,7 @@ from typing import Any, Protocol, TextIO
 
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -242,12 +243,9 @@ def write_all(
 
     With `bar` standard error tells how far it is, on a terminal, and what has failed.
     """
-    from rich.progress import Progress
-
-    from ser.audio import COLUMNS
-
     console, failed = Console(stderr=True), 0
-    with Progress(*COLUMNS, console=console, disable=not (bar and console.is_terminal)) as progress:
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not (bar and console.is_terminal)) as progress:
         task = progress.add_task("Listening", total=total)
         for result in results:
             if isinstance(result, Failure):

@@ -13,13 +13,13 @@ import pytest
 import torch
 
 from ser import Predictor, manifest
-from ser.audio import decode
+from ser.audio import load
 from ser.config import EvaluateConfig
 from ser.evaluation import evaluate
 from ser.labels import LABELS
 from ser.prediction import Failure, Prediction
-from ser.recording import Sliding
 from ser.training import TrainResult, train
+from ser.windows import Sliding
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_results_come_in_the_order_given_whatever_the_lengths(predictor, tones):
 
 
 def test_a_waveform_is_judged_like_its_file(predictor, tones):
-    waveform, rate, *_ = decode(tones[0])
+    waveform, rate = load(tones[0]), 16_000
     [from_file, from_memory] = predictor([tones[0], (waveform, rate)])
     assert from_memory.path is None
     assert values(from_memory) == pytest.approx(values(from_file), abs=1e-6)
@@ -136,13 +136,13 @@ def test_a_long_recording_has_a_timeline_and_segments(predictor, tmp_path, write
     np.testing.assert_allclose(values(prediction), mean, atol=1e-6)
     assert prediction.segments[0].start == 0
     assert prediction.segments[-1].end == 5.25
-    waveform, rate, *_ = decode(path)
+    waveform, rate = load(path), 16_000
     [piece] = predictor([(waveform[rate : 3 * rate], rate)])
     assert prediction.windows[1].probabilities == pytest.approx(piece.probabilities, abs=1e-5)
 
 
 def test_a_recording_longer_than_those_of_training_is_judged_in_windows(predictor, tones):
-    tone, rate, *_ = decode(tones[2])
+    tone, rate = load(tones[2]), 16_000
     waveform = np.tile(tone, 20)
     [prediction] = predictor([(waveform, rate)])
     assert prediction.windows[0].end == predictor.max_seconds
@@ -152,7 +152,7 @@ def test_a_recording_longer_than_those_of_training_is_judged_in_windows(predicto
 
 
 def test_silence_inside_a_recording_is_left_out(predictor, tones):
-    tone, rate, *_ = decode(tones[4])
+    tone, rate = load(tones[4]), 16_000
     gap = np.zeros(3 * rate, np.float32)
     [prediction] = predictor([(np.concatenate([tone, gap, tone]), rate)], sliding=Sliding(0.9, 0.9))
     assert prediction.windows[0].start == 0
@@ -174,7 +174,7 @@ def test_a_temperature_calibrates_unless_raw(run, predictor, tones, tmp_path):
     [calibrated] = Predictor.from_checkpoint(path, device="cpu")(tones[:1])
     raw_predictor = Predictor.from_checkpoint(path, device="cpu", raw=True)
     [raw] = raw_predictor(tones[:1])
-    logits = torch.tensor(raw_predictor.logits([decode(tones[0])[0]])[0])
+    logits = torch.tensor(raw_predictor.logits([load(tones[0])])[0])
     assert values(calibrated) == pytest.approx((logits / 0.25).softmax(0).tolist(), abs=1e-5)
     assert values(raw) == pytest.approx(logits.softmax(0).tolist(), abs=1e-5)
 

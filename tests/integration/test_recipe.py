@@ -7,8 +7,8 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from ser.data import prepare
 from ser.model import read_checkpoint
+from ser.preparation import prepare
 from ser.training import build, build_trainer, train
 
 LR, CLIP, DECAY, SMOOTHING = 1e-3, 0.05, 0.07, 0.2

@@ -220,7 +220,7 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path):
 
 
 def test_loss_falls_and_the_network_trains_in_training_mode(quick_config, tmp_path):
-    from ser.data import prepare
+    from ser.preparation import prepare
 
     config = quick_config(tmp_path)
     module, data = build(config, prepare(config.data, config.split))

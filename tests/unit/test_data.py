@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from ser.audio import SAMPLE_RATE
-from ser.config import Padding
-from ser.data import BucketBatchSampler, EmotionDataModule, Example, collate, prepare
+from ser.data import BucketBatchSampler, EmotionDataModule, Example, collate
+from ser.data_config import Padding
 from ser.labels import LABELS
 from ser.model import build_feature_extractor
+from ser.preparation import prepare
 
 SECONDS = np.random.default_rng(0).gamma(9, 0.3, 1000)
 

@@ -7,14 +7,13 @@ import pytest
 import soundfile
 
 from ser import manifest
-from ser.audio import AudioCache
 from ser.manifest import Manifest
 
 
 @pytest.fixture
-def build(tmp_path):
+def build(tmp_path, build_manifest):
     def build(**folders):
-        return manifest.build(folders, AudioCache(tmp_path / "cache"))
+        return build_manifest(tmp_path / "cache", **folders)
 
     return build
 
@@ -24,9 +23,9 @@ def reasons(built: Manifest) -> dict[str, str]:
     return dict(zip(names, built.dropped["reason"], strict=True))
 
 
-def test_every_file_is_either_kept_or_dropped_with_a_reason(corpora, cache_dir):
+def test_every_file_is_either_kept_or_dropped_with_a_reason(corpora, build_manifest, cache_dir):
     names = ("ravdess", "cremad", "tess", "savee")
-    built = manifest.build({name: corpora / name for name in names}, AudioCache(cache_dir))
+    built = build_manifest(cache_dir, **{name: corpora / name for name in names})
     files = [path for name in names for path in (corpora / name).rglob("*") if path.is_file()]
     accounted = [*built.utterances["path"], *built.dropped["path"]]
     assert sorted(accounted) == sorted(map(str, files))
@@ -118,16 +117,16 @@ def test_names_beyond_ascii_are_read_and_written(tmp_path, write_tone, build):
     pd.testing.assert_frame_equal(manifest.read(tmp_path / "manifest.csv"), built.utterances)
 
 
-def test_a_manifest_survives_the_disk(tmp_path, corpora, cache_dir):
-    built = manifest.build({"tess": corpora / "tess"}, AudioCache(cache_dir))
+def test_a_manifest_survives_the_disk(tmp_path, corpora, build_manifest, cache_dir):
+    built = build_manifest(cache_dir, tess=corpora / "tess")
     built.write(tmp_path)
     again = manifest.read(tmp_path / "manifest.csv")
     pd.testing.assert_frame_equal(again, built.utterances)
     assert Manifest(again, built.dropped).fingerprint == built.fingerprint
 
 
-def test_the_fingerprint_sees_what_matters_and_nothing_else(corpora, cache_dir):
-    built = manifest.build({"tess": corpora / "tess"}, AudioCache(cache_dir))
+def test_the_fingerprint_sees_what_matters_and_nothing_else(corpora, build_manifest, cache_dir):
+    built = build_manifest(cache_dir, tess=corpora / "tess")
     table = built.utterances
 
     def fingerprint(changed: pd.DataFrame) -> str:
@@ -139,13 +138,14 @@ def test_the_fingerprint_sees_what_matters_and_nothing_else(corpora, cache_dir):
     assert fingerprint(table.iloc[1:]) != built.fingerprint
 
 
-def test_real_ravdess_loses_one_duplicate_and_real_tess_nothing(real_audio, cache_dir):
-    cache = AudioCache(cache_dir)
-    ravdess = manifest.build({"ravdess": real_audio / "ravdess"}, cache)
+def test_real_ravdess_loses_one_duplicate_and_real_tess_nothing(
+    real_audio, build_manifest, cache_dir
+):
+    ravdess = build_manifest(cache_dir, ravdess=real_audio / "ravdess")
     assert len(ravdess.utterances) == 359
     assert ravdess.dropped["reason"].tolist() == ["duplicate"]
     assert (ravdess.utterances["channels"] == 2).sum() == 5
-    tess = manifest.build({"tess": real_audio / "tess"}, cache)
+    tess = build_manifest(cache_dir, tess=real_audio / "tess")
     assert len(tess.utterances) == 420
     assert len(tess.dropped) == 0
     assert tess.utterances["format"].str.startswith("AIFF").sum() == 2
@@ -163,13 +163,13 @@ def test_a_corpus_of_which_nothing_is_left_is_an_error(tmp_path, write_tone, bui
     write_tone(tmp_path / "t/OAF_back_sad.wav")
     (tmp_path / "c").mkdir()
     (tmp_path / "c/1001_IEO_ANG_XX.wav").write_text("version https://git-lfs.github.com/spec/v1\n")
-    with pytest.raises(ValueError, match=r"none of the 1 files of CREMA-D.*git lfs pull"):
+    with pytest.raises(ValueError, match=r"none of the 1 files of cremad.*git lfs pull"):
         build(tess=tmp_path / "t", cremad=tmp_path / "c")
 
 
 @pytest.mark.parametrize("column", ["emotion", "content", "id"])
-def test_the_fingerprint_sees_each_column(corpora, cache_dir, column):
-    built = manifest.build({"tess": corpora / "tess"}, AudioCache(cache_dir))
+def test_the_fingerprint_sees_each_column(corpora, build_manifest, cache_dir, column):
+    built = build_manifest(cache_dir, tess=corpora / "tess")
     changed = built.utterances.copy()
     changed.loc[0, column] = "other"
     assert Manifest(changed, built.dropped).fingerprint != built.fingerprint

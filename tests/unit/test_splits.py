@@ -1,8 +1,9 @@
 import pandas as pd
 import pytest
 
-from ser.config import SplitConfig, SplitKind
-from ser.manifest import DROPPED_COLUMNS, Manifest
+from ser.corpora import CORPORA
+from ser.data_config import SplitConfig, SplitKind
+from ser.manifest import COLUMNS, DROPPED_COLUMNS, Manifest
 from ser.splits import PARTS, Leaks, assign, check_leaks, find_leaks
 
 EMOTIONS = ("neutral", "happy", "sad")
@@ -18,7 +19,7 @@ def table(speakers: dict[str, int], takes: int = 10) -> pd.DataFrame:
         for take in range(takes)
     ]
     frame = pd.DataFrame(rows, columns=pd.Index(["id", "corpus", "speaker", "emotion"]))
-    return frame.assign(gender="female", content=frame["id"])
+    return frame.assign(gender="female", content=frame["id"], recording=frame["id"])
 
 
 def split(frame: pd.DataFrame, kind: str = "stratified", **options) -> pd.DataFrame:
@@ -94,19 +95,129 @@ def test_the_seed_decides_and_nothing_else():
 def test_leaks_are_found():
     frame = table({"ravdess": 2}).iloc[[0, 1, 30]].assign(split=["train", "test", "val"])
     assert find_leaks(frame) == Leaks(speakers=("ravdess/0",), recordings=())
-    frame["content"] = "same"
+    frame["recording"] = "same"
     assert find_leaks(frame).recordings == ("same",)
 
 
-def test_a_recording_in_two_parts_fails_the_split():
-    frame = table({"ravdess": 10}).assign(content="same")
-    with pytest.raises(ValueError, match="leaks"):
-        split(frame)
+def test_a_copy_under_another_speaker_fails_a_speaker_split_and_no_random_one():
+    frame = table({"ravdess": 10}).assign(path=lambda rows: rows["id"])
+    frame.loc[frame["id"].str.endswith("/sad/0"), "recording"] = "same"
+    with pytest.raises(ValueError, match=r"1 recordings are in two parts .* ~ ravdess/\d/sad/0"):
+        split(frame, "speaker")
+    assert find_leaks(split(frame)).recordings == ("same",)
+
+
+def test_a_held_out_corpus_is_the_test_part_and_speakers_of_others_are_kept_apart():
+    done = split(table({"ravdess": 10, "tess": 2, "savee": 4}), "corpus", held_out=["savee"])
+    assert set(done.loc[done["split"] == "test", "corpus"]) == {"savee"}
+    assert (done[done["corpus"] == "savee"]["split"] == "test").all()
+    assert find_leaks(done).speakers == ()
+    assert done[done["corpus"] == "tess"]["split"].eq("train").all()
+    assert done[done["split"] == "val"]["speaker"].nunique() == 2
+
+
+def test_a_held_out_corpus_that_is_not_there_is_named():
+    with pytest.raises(ValueError, match=r"held_out=tess: the data hold only ravdess"):
+        split(table({"ravdess": 10}), "corpus", held_out=["tess"])
+    with pytest.raises(ValueError, match="nothing to train on"):
+        split(table({"ravdess": 10}), "corpus", held_out=["ravdess"])
+
+
+def test_an_emotion_known_only_to_the_held_out_corpus_is_refused():
+    frame = table({"ravdess": 10, "cremad": 10})
+    calm = (frame["corpus"] == "ravdess") & (frame["emotion"] == "sad")
+    frame.loc[calm, "emotion"] = "calm"
+    with pytest.raises(ValueError, match=r"train part without calm.*data\.merge"):
+        split(frame, "corpus", held_out=["ravdess"])
+
+
+def test_folds_test_every_speaker_once_and_keep_speakers_apart():
+    frame = table({"ravdess": 24, "savee": 4, "tess": 2})
+    tested = []
+    for fold in range(1, 6):
+        done = split(frame, "folds", folds=5, fold=fold)
+        assert find_leaks(done).speakers == ()
+        tested += done.loc[done["split"] == "test", "speaker"].unique().tolist()
+    known = frame.loc[frame["corpus"] != "tess", "speaker"].unique()
+    assert sorted(tested) == sorted(known)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "corpus", "fold", "expected"),
+    [
+        ("emobox", "ravdess", 2, ["04", "10", "12", "14"]),
+        ("luna_jimenez", "ravdess", 5, ["01", "04", "09", "22"]),
+        ("emobox", "savee", 3, ["DC"]),
+    ],
+)
+def test_published_folds_are_as_published(scheme, corpus, fold, expected):
+    names = [f"{n:02}" for n in range(1, 25)] if corpus == "ravdess" else ["DC", "JE", "JK", "KL"]
+    frame = table({corpus: len(names)})
+    number = frame["speaker"].str.rpartition("/")[2].astype(int)
+    frame["speaker"] = f"{corpus}/" + number.map(dict(enumerate(names)))
+    done = split(frame, "folds", scheme=scheme, fold=fold)
+    tested = done.loc[done["split"] == "test", "speaker"].unique()
+    assert sorted(tested) == [f"{corpus}/{name}" for name in expected]
+
+
+def test_every_speaker_is_in_one_published_fold():
+    for scheme, corpus, count in (
+        ("emobox", "ravdess", 24), ("luna_jimenez", "ravdess", 24), ("emobox", "savee", 4)
+    ):  # fmt: skip
+        folds = CORPORA[corpus].folds[scheme]
+        assert len({who for fold in folds for who in fold}) == count == sum(map(len, folds))
+
+
+def test_a_scheme_without_folds_of_a_corpus_is_refused():
+    with pytest.raises(ValueError, match=r"split\.scheme=emobox has no folds of cremad"):
+        split(table({"cremad": 10}), "folds", scheme="emobox")
+
+
+def test_a_table_split_is_what_the_column_says():
+    frame = table({"my": 3})
+    parts = frame["speaker"].map({"my/0": "train", "my/1": "val", "my/2": "test"})
+    pd.testing.assert_series_equal(
+        split(frame.assign(split=parts), "table")["split"], parts.rename("split"), check_dtype=False
+    )
+    with pytest.raises(ValueError, match="30 of 90 utterances have no split column"):
+        split(frame.assign(split=parts.mask(parts == "val", "")), "table")
+
+
+def test_a_split_can_be_used_again(tmp_path):
+    frame = table({"ravdess": 10})
+    done = split(frame, "speaker", seed=3)
+    whole = done.assign(**{name: "" for name in COLUMNS if name not in done})
+    Manifest(whole, pd.DataFrame()).write(tmp_path)
+    file = str(tmp_path / "manifest.csv")
+    again = split(frame, "speaker", reuse=file)
+    pd.testing.assert_series_equal(again["split"], done["split"], check_dtype=False)
+    with pytest.raises(ValueError, match=r"30 of 330 utterances are not in it"):
+        split(table({"ravdess": 11}), reuse=file)
+    frame.loc[5, "content"] = "changed"
+    with pytest.raises(ValueError, match=r"1 of 300 utterances were other recordings"):
+        split(frame, reuse=file)
+
+
+def test_a_speaker_split_needs_to_know_who_speaks():
+    frame = table({"my": 5})
+    frame.loc[3, "speaker"] = ""
+    for kind in ("speaker", "folds"):
+        with pytest.raises(ValueError, match="1 utterances of my have no speaker"):
+            split(frame, kind)
+    frame["speaker"] = ""
+    assert find_leaks(split(frame)).speakers == ()
+
+
+def test_a_class_that_was_asked_for_must_be_in_every_part():
+    frame = table({"ravdess": 10})
+    empty = pd.DataFrame(columns=pd.Index(DROPPED_COLUMNS))
+    with pytest.raises(ValueError, match="train part without calm"):
+        assign(Manifest(frame, empty), SplitConfig(), ["sad", "calm"])
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_synthetic_speakers_of_the_quickstart_are_unseen(quick_config, tmp_path, seed):
-    from ser.data import prepare
+    from ser.preparation import prepare
 
     config = quick_config(tmp_path, f"split.seed={seed}")
     utterances = prepare(config.data, config.split).utterances

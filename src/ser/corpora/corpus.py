@@ -1,8 +1,8 @@
 """What a corpus is: where it comes from, on what terms, and what its file names say."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import PurePath
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
 
 from ser.labels import Emotion
 
@@ -29,7 +29,9 @@ class Corpus:
 
     `handles` are Kaggle datasets in order of preference, `files` is how many audio files a
     complete copy holds (mirror copies not counted), and `parse` reads a path relative to the
-    corpus folder, or raises ValueError where the name is off the grammar.
+    corpus folder, or raises ValueError where the name is off the grammar. `read_votes` reads a
+    published table of what most listeners heard (several emotions for a tie), by utterance id;
+    `folds` are published ones, by the name of their scheme: the test speakers of each fold.
     """
 
     name: str
@@ -39,3 +41,5 @@ class Corpus:
     licence: str
     citation: str
     parse: Callable[[PurePath], Utterance]
+    read_votes: Callable[[Path], dict[str, tuple[Emotion, ...]]] | None = None
+    folds: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)

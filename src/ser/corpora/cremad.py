@@ -5,8 +5,9 @@ different labels, one clip is silent, old mirrors hold `1040_ITH_SAD_X.wav` (lev
 and a plain GitHub download holds Git LFS pointers where the audio should be.
 """
 
+import csv
 import re
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from ser.corpora.corpus import Corpus, Utterance
 from ser.labels import Emotion
@@ -24,6 +25,7 @@ EMOTIONS = {
     "NEU": Emotion.NEUTRAL,
     "SAD": Emotion.SAD,
 }
+HEARD = {code[0]: emotion for code, emotion in EMOTIONS.items()}  # as `summaryTable.csv` has them
 WOMEN = frozenset(
     "1002 1003 1004 1006 1007 1008 1009 1010 1012 1013 1018 1020 1021 1024 1025 1028 1029 1030"
     " 1037 1043 1046 1047 1049 1052 1053 1054 1055 1056 1058 1060 1061 1063 1072 1073 1074 1075"
@@ -47,6 +49,26 @@ def parse(path: PurePath) -> Utterance:
     )
 
 
+def read_votes(path: Path) -> dict[str, tuple[Emotion, ...]]:
+    """What most listeners heard in the voice alone, from the corpus's own `summaryTable.csv`.
+
+    The table states the winners only. Raises ValueError where it is another table.
+    """
+    votes = {}
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        for number, row in enumerate(csv.DictReader(file), start=2):
+            try:
+                utterance = parse(PurePath(f"{row['FileName']}.wav"))
+                winners = tuple(HEARD[letter] for letter in row["VoiceVote"].split(":"))
+            except (KeyError, ValueError) as error:
+                raise ValueError(
+                    f"data.votes.cremad={path}, row {number}, is not as in CREMA-D's"
+                    f" summaryTable.csv ({error}): FileName and VoiceVote are needed"
+                ) from error
+            votes[utterance.id] = winners
+    return votes
+
+
 CORPUS = Corpus(
     name="cremad",
     title="CREMA-D",
@@ -55,4 +77,5 @@ CORPUS = Corpus(
     licence="Open Database License (ODbL) 1.0",
     citation="H. Cao et al. (2014), IEEE Trans. Affective Computing 5(4): 377-390",
     parse=parse,
+    read_votes=read_votes,
 )

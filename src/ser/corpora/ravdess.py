@@ -43,6 +43,20 @@ def parse(path: PurePath) -> Utterance:
     )
 
 
+def read_folds(text: str) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(fold.split()) for fold in text.split(","))
+
+
+FOLDS = {
+    # Ma et al. (2024), EmoBox, Interspeech: six folds.
+    "emobox": read_folds(
+        "01 11 20 21, 04 10 12 14, 08 09 19 23, 03 05 07 24, 02 15 16 18, 06 13 17 22"
+    ),
+    # Luna-Jimenez et al. (2021), Sensors 21(22): 7665: five folds.
+    "luna_jimenez": read_folds(
+        "02 05 14 15 16, 03 06 07 13 18, 10 11 12 19 20, 08 17 21 23 24, 01 04 09 22"
+    ),
+}
 CORPUS = Corpus(
     name="ravdess",
     title="RAVDESS (speech)",
@@ -51,4 +65,5 @@ CORPUS = Corpus(
     licence="CC BY-NC-SA 4.0",
     citation="S. R. Livingstone and F. A. Russo (2018), PLoS ONE 13(5): e0196391",
     parse=parse,
+    folds=FOLDS,
 )

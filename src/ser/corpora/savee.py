@@ -54,4 +54,5 @@ CORPUS = Corpus(
     licence="research use, by registration with the authors",
     citation="S. Haq and P. J. B. Jackson (2009), Proc. AVSP, 53-58",
     parse=parse,
+    folds={"emobox": (("JE",), ("KL",), ("DC",), ("JK",))},
 )

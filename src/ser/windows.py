@@ -14,7 +14,16 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from ser.audio import MIN_SECONDS, SAMPLE_RATE, SILENCE, Fault, Waveform, damage, resample
+from ser.audio import (
+    MIN_SECONDS,
+    SAMPLE_RATE,
+    SILENCE,
+    AudioError,
+    Fault,
+    Waveform,
+    check_container,
+    resample,
+)
 from ser.setting import require
 
 BLOCK_SECONDS = 30
@@ -78,23 +87,40 @@ def read_blocks(source: Source) -> Iterator[Waveform]:
 
 def decode_blocks(source: str | Path | BinaryIO) -> Iterator[Waveform]:
     if isinstance(source, str | Path):
-        path = Path(source)
-        if not path.is_file():
-            raise ValueError(
-                "it is a folder without audio files" if path.is_dir() else "there is no such file"
-            )
-        if fault := damage(path, path.stat().st_size):
-            raise ValueError(REASONS[Fault(fault)])
+        check_file(Path(source))
     try:
-        with soundfile.SoundFile(source) as file:
-            rate = file.samplerate
-            blocks = file.blocks(BLOCK_SECONDS * rate, dtype="float32", always_2d=True)
-            yield from resample_blocks((block.mean(axis=1) for block in blocks), rate)
+        file = soundfile.SoundFile(source)
     except soundfile.LibsndfileError as error:
         raise ValueError(
             f"it is no audio that libsndfile reads (WAV, FLAC, OGG, MP3, AIFF and others):"
             f" {error.error_string.strip().rstrip('.')}; convert it first"
         ) from error
+    with file:
+        yield from resample_blocks(mix_blocks(file), file.samplerate)
+
+
+def check_file(path: Path) -> None:
+    if path.is_dir():
+        raise ValueError("it is a folder without audio files")
+    if not path.is_file():
+        raise ValueError("no such file")
+    try:
+        check_container(path, path.stat().st_size)
+    except AudioError as error:
+        raise ValueError(REASONS[error.fault]) from error
+
+
+def mix_blocks(file: soundfile.SoundFile) -> Iterator[Waveform]:
+    """The mono samples of an open file, block by block, at its own rate."""
+    frames = 0
+    try:
+        for block in file.blocks(BLOCK_SECONDS * file.samplerate, dtype="float32", always_2d=True):
+            frames += len(block)
+            yield block.mean(axis=1)
+    except soundfile.LibsndfileError as error:  # it could be opened, so it is what it says
+        raise ValueError(REASONS[Fault.TRUNCATED]) from error
+    if frames < file.frames:
+        raise ValueError(REASONS[Fault.TRUNCATED])
 
 
 def resample_blocks(blocks: Iterator[Waveform], rate: int) -> Iterator[Waveform]:

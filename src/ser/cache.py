@@ -1,0 +1,257 @@
+"""Decoded audio on disk: decoded once, mapped into memory ever after."""
+
+import io
+import logging
+import os
+import uuid
+import zlib
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pandas as pd
+from filelock import FileLock, Timeout
+from rich.progress import (
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from ser.audio import SAMPLE_RATE, Clip, Fault, Pcm, Waveform, examine, identify
+
+log = logging.getLogger(__name__)
+RECIPE = f"3-{SAMPLE_RATE}-mono-soxr_hq-int16"  # a change to the decoding needs a new number
+CLIPS_PER_SHARD = 1024
+SOURCE = ["path", "start", "end"]  # which part of which file
+STATE = [*SOURCE, "size", "mtime_ns"]  # and in which state it was read
+PLACE = ("shard", "offset", "length", "peak", "checksum")  # where samples lie, and their scale
+DTYPES: dict[str, Any] = {field.name: field.type for field in fields(Clip)}
+
+
+class Throughput(ProgressColumn):
+    """Files a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.finished_speed or task.speed or 0:,.0f} files/s")
+
+
+class Recordings:
+    """The samples of some clips of a cache, in order; small enough to send to a loader process."""
+
+    def __init__(self, folder: Path, clips: pd.DataFrame) -> None:
+        self.folder = folder
+        self.clips: list[Clip] = [Clip(*row) for row in clips.itertuples(index=False, name=None)]
+        self._shards: dict[str, Pcm] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_shards": {}}  # each process maps the shards for itself
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, row: int) -> Waveform:
+        """The samples (time,) at 16 kHz, as recorded.
+
+        A damaged part of the cache is decoded anew; raises ValueError where the file has gone.
+        """
+        clip = self.clips[row]
+        samples = self._map(clip.shard)[clip.offset : clip.offset + clip.length]
+        if zlib.crc32(samples.tobytes()) != clip.checksum:
+            samples = recover(self.folder, clip)
+        return samples.astype(np.float32) * np.float32(clip.peak / 32767)
+
+    def _map(self, shard: str) -> Pcm:
+        if shard not in self._shards:
+            try:
+                self._shards[shard] = np.memmap(self.folder / f"{shard}.pcm", np.int16, mode="r")
+            except (OSError, ValueError):  # gone, or cut to nothing, since the index was read
+                self._shards[shard] = np.zeros(0, np.int16)
+        return self._shards[shard]
+
+
+def recover(folder: Path, clip: Clip) -> Pcm:
+    """The samples of a clip from its file, where those in the cache have been damaged.
+
+    The shard goes, so the next run decodes all of it anew.
+    """
+    log.warning("%s.pcm is damaged: reading %s instead", folder / clip.shard, clip.path)
+    for stale in folder.glob(f"{clip.shard}.*"):
+        stale.unlink(missing_ok=True)
+    found, samples = examine(Path(clip.path), clip.start, clip.end)
+    if found.content != clip.content:
+        raise ValueError(
+            f"the cache in {folder} is damaged, and {clip.path} is not what it was: run this again"
+        )
+    return samples
+
+
+class AudioCache:
+    """Immutable shards of int16 samples, each with an index of its clips.
+
+    A shard is written under a temporary name and renamed, its index last, so an interrupted run
+    loses at most the shard in progress; a lock keeps two runs from doing the same work. The name
+    of an index holds its checksum; a shard whose index does not fit it is decoded anew. Pcm
+    are kept once, however many files hold them.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.expanduser() / RECIPE
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"data.cache_dir={folder} cannot be used: {error}") from error
+        self._loaded: set[str] = set()
+        self._places: dict[str, dict[str, Any]] = {}
+        self._clips = pd.DataFrame(columns=list(DTYPES)).astype(DTYPES)
+        self._load()
+
+    def add(self, sources: pd.DataFrame) -> pd.DataFrame:
+        """What is known of each source (path, start, end), decoding what is new or has changed.
+
+        Returns the fields of `Clip` as columns, one row for each of `sources`, in their order.
+        """
+        wanted = with_state(sources)
+        if len(self._missing(wanted)):
+            with self._locked():
+                self._load()  # what another run added while this one waited
+                self._decode(self._missing(wanted))
+        found = wanted.merge(self._clips, on=STATE, how="left", validate="m:1")
+        return found[list(DTYPES)].set_index(sources.index)
+
+    def recordings(self, contents: Sequence[str]) -> Recordings:
+        """The clips with these content hashes, ready to be read."""
+        known = self._clips.drop_duplicates("content").set_index("content", drop=False)
+        return Recordings(self.folder, known.loc[list(contents), list(DTYPES)])
+
+    def read(self, content: str) -> Waveform:
+        """The samples (time,) at 16 kHz of the clip with this content hash."""
+        return self.recordings([content])[0]
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        lock = FileLock(self.folder / "lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            log.warning("Another run is filling %s: waiting for it", self.folder)
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _missing(self, sources: pd.DataFrame) -> pd.DataFrame:
+        wanted = sources.drop_duplicates()
+        found = wanted.merge(self._clips[STATE], on=STATE, how="left", indicator=True)
+        return found.loc[found["_merge"] == "left_only", SOURCE]
+
+    def _decode(self, sources: pd.DataFrame) -> None:
+        columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), Throughput())
+        tables = [self._clips]
+        with Progress(*columns, TimeRemainingColumn()) as progress:
+            task = progress.add_task("Decoding audio", total=len(sources))
+            for start in range(0, len(sources), CLIPS_PER_SHARD):
+                examined = examine_all(sources.iloc[start : start + CLIPS_PER_SHARD])
+                tables.append(self._write(advance(examined, progress, task)))
+        self._clips = pd.concat(tables, ignore_index=True)
+
+    def _write(self, examined: Iterable[tuple[Clip, Pcm]]) -> pd.DataFrame:
+        shard, offset, clips = uuid.uuid4().hex, 0, []
+        with replacing(self.folder / f"{shard}.pcm") as file:
+            for clip, samples in examined:
+                if clip.content and clip.content not in self._places:
+                    self._places[clip.content] = place_of(replace(clip, shard=shard, offset=offset))
+                    file.write(samples.data)
+                    offset += len(samples)
+                clips.append(replace(clip, **self._places.get(clip.content, {})))
+        table = pd.DataFrame([vars(clip) for clip in clips]).astype(DTYPES)
+        # What could not be read now may be readable next time.
+        index = table[table["fault"] != Fault.UNREADABLE].to_csv(index=False).encode()
+        name = f"{shard}.{zlib.crc32(index):08x}.csv"
+        with replacing(self.folder / name) as file:
+            file.write(index)
+        self._loaded.add(name)
+        return table
+
+    def _load(self) -> None:
+        tables = [self._clips]
+        for path in sorted(self.folder.glob("*.csv")):
+            if path.name not in self._loaded and (table := read_index(path)) is not None:
+                self._loaded.add(path.name)
+                tables.append(table)
+        clips = pd.concat(tables, ignore_index=True)
+        ends = (clips["offset"] + clips["length"]).groupby(clips["shard"]).max().to_dict()
+        whole = {shard for shard, end in ends.items() if not shard or self._holds(str(shard), end)}
+        clips = clips[clips["shard"].isin(whole)]
+        self._clips = clips.drop_duplicates(STATE, ignore_index=True)
+        stored = self._clips[self._clips["content"] != ""].drop_duplicates("content")
+        places: list[Any] = stored[[*PLACE]].to_dict("records")
+        self._places = dict(zip(stored["content"], places, strict=True))
+
+    def _holds(self, shard: str, samples: int) -> bool:
+        size, _ = identify(self.folder / f"{shard}.pcm")
+        return size >= 2 * samples
+
+
+def place_of(clip: Clip) -> dict[str, Any]:
+    return {name: getattr(clip, name) for name in PLACE}
+
+
+def with_state(sources: pd.DataFrame) -> pd.DataFrame:
+    """The sources (path, start, end) with the present size and time of change of their files."""
+    paths = sources["path"].unique()
+    states = pd.DataFrame([identify(Path(path)) for path in paths], columns=pd.Index(STATE[3:]))
+    return sources[SOURCE].merge(states.assign(path=paths), on="path", how="left")
+
+
+def examine_all(sources: pd.DataFrame) -> Iterator[tuple[Clip, Pcm]]:
+    """Examine each source, in order, on all cores.
+
+    Threads suffice: soundfile, soxr and hashlib release the interpreter lock. Only a few results
+    wait at any time, however long the files are.
+    """
+    workers = os.cpu_count() or 1
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque[Future[tuple[Clip, Pcm]]] = deque()
+        for path, start, end in sources.itertuples(index=False, name=None):
+            waiting.append(pool.submit(examine, Path(path), start, end))
+            if len(waiting) > 4 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def advance(
+    examined: Iterable[tuple[Clip, Pcm]], progress: Progress, task: TaskID
+) -> Iterator[tuple[Clip, Pcm]]:
+    for result in examined:
+        yield result
+        progress.advance(task)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file that takes its name only once it is whole and on the disk."""
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("wb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def read_index(path: Path) -> pd.DataFrame | None:
+    """The clips of an index, or None where it is not as it was written."""
+    content = path.read_bytes()
+    if path.suffixes[:1] != [f".{zlib.crc32(content):08x}"]:
+        return None
+    return pd.read_csv(io.BytesIO(content), dtype=DTYPES, keep_default_na=False)

@@ -1,0 +1,144 @@
+"""Find recordings that are in the data twice without being identical: re-encoded, or trimmed.
+
+Landmark fingerprints after Wang (2003), "An industrial-strength audio search algorithm": pairs of
+spectral peaks are hashed, and two recordings that share many hashes at one time offset are
+candidates. Cross-correlating their samples at that offset then decides, so that two takes of one
+sentence by one speaker are not taken for one.
+"""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import cast
+
+import numpy as np
+import pandas as pd
+from numpy.fft import irfft, rfft
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from rich.progress import Progress
+from scipy.fft import next_fast_len
+from scipy.ndimage import maximum_filter1d
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from ser.audio import Waveform
+from ser.cache import AudioCache, Recordings
+
+VERSION = 1  # of the method: a change to it needs a new number
+WINDOW, HOP = 512, 256  # samples: 32 and 16 ms
+LOWEST, HIGHEST = 6, 128  # bins: 190 Hz to 4 kHz, which every codec keeps
+NEAR_BINS, NEAR_FRAMES = 9, 11  # a peak is the highest of so many around it
+FAN_OUT, FURTHEST = 4, 63  # each peak is paired with the next few, up to a second later
+NEIGHBOURS = 8  # others with the same hash that a landmark is compared with
+MIN_SHARED, MIN_SHARE = 6, 0.05  # landmarks in common: at least so many, and that share of all
+MIN_OVERLAP = 0.5  # of the shorter one
+ALIKE = 0.72  # correlation at the best lag: of copies 0.79 and more, of real takes at most 0.2
+
+Landmarks = NDArray[np.int64]
+
+
+def group_recordings(contents: Sequence[str], cache: AudioCache) -> dict[str, str]:
+    """For each content hash, that of the recording it is a copy of: mostly itself.
+
+    The result is kept in the cache, and found again for the same contents.
+    """
+    contents = sorted(set(contents))
+    pairs = load_pairs(contents, cache)
+    rows = {content: row for row, content in enumerate(contents)}
+    edges = [(rows[a], rows[b]) for a, b in pairs]
+    left, right = np.array(edges, int).reshape(-1, 2).T
+    graph = coo_array((np.ones(len(left)), (left, right)), shape=(len(contents), len(contents)))
+    _, group = connected_components(graph, directed=False)
+    first = pd.Series(contents).groupby(group).first()
+    return dict(zip(contents, first[group], strict=True))
+
+
+def load_pairs(contents: Sequence[str], cache: AudioCache) -> list[tuple[str, str]]:
+    """The pairs of near-duplicates among sorted contents, found anew only where they changed."""
+    key = hashlib.sha256("\n".join([str(VERSION), *contents]).encode()).hexdigest()[:32]
+    file = cache.folder / f"near-{key}.tsv"
+    if not file.is_file():
+        recordings = cache.recordings(contents)
+        found = find_pairs(recordings)
+        temporary = file.with_suffix(f".{os.getpid()}.tmp")
+        temporary.write_text("".join(f"{contents[a]}\t{contents[b]}\n" for a, b in found))
+        temporary.replace(file)
+    lines = file.read_text().splitlines()
+    return [(line.split("\t")[0], line.split("\t")[1]) for line in lines]
+
+
+def find_pairs(recordings: Recordings) -> list[tuple[int, int]]:
+    """The rows of recordings that are copies of each other."""
+    landmarks = collect_landmarks(recordings)
+    candidates = find_candidates(landmarks, len(recordings))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        alike = list(pool.map(lambda row: correlate(recordings, *row), candidates.tolist()))
+    found = candidates[np.array(alike) > ALIKE] if alike else candidates
+    return sorted({(first, second) for first, second, _ in found.tolist()})
+
+
+def collect_landmarks(recordings: Recordings) -> Landmarks:
+    """All landmarks (landmarks, 3): hash, row of the recording, frame."""
+    found = []
+    with Progress() as progress, ThreadPoolExecutor(os.cpu_count()) as pool:
+        task = progress.add_task("Looking for copies", total=len(recordings))
+        hashes = pool.map(lambda row: find_landmarks(recordings[row]), range(len(recordings)))
+        for row, (keys, frames) in enumerate(hashes):
+            found.append(np.column_stack([keys, np.full(len(keys), row), frames]))
+            progress.advance(task)
+    return np.concatenate(found) if found else np.zeros((0, 3), np.int64)
+
+
+def find_landmarks(waveform: Waveform) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The hashes of the landmarks of a waveform (time,), and the frames where they begin."""
+    nothing = np.zeros(0, np.int64)
+    if len(waveform) < WINDOW:
+        return nothing, nothing
+    windows = sliding_window_view(waveform, WINDOW)[::HOP] * np.hanning(WINDOW).astype(np.float32)
+    power = np.abs(rfft(windows)[:, LOWEST:HIGHEST])  # (frames, bins)
+    nearby = maximum_filter1d(power, NEAR_BINS, axis=1)
+    highest = maximum_filter1d(nearby, NEAR_FRAMES, axis=0)
+    frames, bins = np.nonzero((power == highest) & (power > 0.01 * power.max()))
+    keys, starts = [nothing], [nothing]
+    for step in range(1, FAN_OUT + 1):
+        apart = frames[step:] - frames[:-step]
+        near = (apart > 0) & (apart <= FURTHEST)
+        pair = (bins[:-step] * 128 + bins[step:]) * 64 + apart
+        keys.append(pair[near])
+        starts.append(frames[:-step][near])
+    return np.concatenate(keys), np.concatenate(starts)
+
+
+def find_candidates(landmarks: Landmarks, count: int) -> NDArray[np.int64]:
+    """Pairs of rows that share many landmarks at one offset (pairs, 3): row, row, frames."""
+    keys, rows, frames = landmarks[np.lexsort((landmarks[:, 1], landmarks[:, 0]))].T
+    totals = np.bincount(rows, minlength=count)
+    votes = []
+    for step in range(1, NEIGHBOURS + 1):
+        same = (keys[step:] == keys[:-step]) & (rows[step:] != rows[:-step])
+        first, second = rows[:-step][same], rows[step:][same]
+        offset = frames[step:][same] - frames[:-step][same]
+        votes.append((first * count + second) * 4096 + offset + 2048)
+    where, shared = np.unique(np.concatenate(votes), return_counts=True)
+    pair, offset = where // 4096, where % 4096 - 2048
+    first, second = pair // count, pair % count
+    enough = np.maximum(MIN_SHARED, MIN_SHARE * np.minimum(totals[first], totals[second]))
+    return np.column_stack([first, second, offset])[shared >= enough]
+
+
+def correlate(recordings: Recordings, first: int, second: int, offset: int) -> float:
+    """The correlation of two recordings, the second `offset` frames later, at the best lag."""
+    a, b = np.diff(recordings[first]), np.diff(recordings[second])  # so that no hum decides
+    shorter = min(len(a), len(b))
+    shift = offset * HOP
+    a, b = (a, b[shift:]) if shift >= 0 else (a[-shift:], b)
+    length = min(len(a), len(b))
+    if length < MIN_OVERLAP * shorter:
+        return 0.0
+    a, b = a[:length], b[:length]
+    size = cast(int, next_fast_len(2 * length))
+    products = irfft(rfft(a, size).conj() * rfft(b, size), size)
+    lags = np.concatenate([products[: HOP + 1], products[-HOP:]])
+    return float(lags.max() / (np.linalg.norm(a) * np.linalg.norm(b) + 1e-12))
