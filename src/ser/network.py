@@ -127,7 +127,7 @@ class EmotionNetwork(PreTrainedModel):
         size). The number of layers stands for the output of the last one. The mask of the frames,
         (batch, frames), comes with them.
         """
-        frames = int(self.backbone._get_feat_extract_output_lengths(waveforms.shape[1]))
+        frames = self.count_frames(waveforms.shape[1])
         padded = attention_mask is not None
         if attention_mask is None:
             attention_mask = waveforms.new_ones(waveforms.shape, dtype=torch.long)
@@ -145,6 +145,19 @@ class EmotionNetwork(PreTrainedModel):
             return torch.stack(output.hidden_states[: layer + 1], dim=2), mask
         states = output.hidden_states[layer] if everything else output.last_hidden_state
         return states[:, :, None], mask
+
+    def count_frames(self, samples: int) -> int:
+        """How many frames the backbone makes of so many samples.
+
+        In plain arithmetic, because the twin in transformers goes through a tensor, which no
+        exporter can follow where the length is dynamic.
+        """
+        for kernel, stride in zip(self.config.conv_kernel, self.config.conv_stride, strict=True):
+            samples = (samples - kernel) // stride + 1
+        if getattr(self.config, "add_adapter", False):
+            for _ in range(self.config.num_adapter_layers):
+                samples = (samples - 1) // self.config.adapter_stride + 1
+        return samples
 
     def tell_lengths(self, samples: torch.Tensor | None, mask: torch.Tensor | None) -> None:
         """Tell the mended layers where each utterance ends; None where nothing is padded."""
