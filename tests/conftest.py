@@ -1,7 +1,8 @@
 """What the tests share: synthetic corpora, a decoded cache, and composed configurations."""
 
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,33 @@ def build_manifest() -> Callable[..., Any]:
         return build(data, AudioCache(cache_dir))
 
     return build_manifest
+
+
+@pytest.fixture(scope="session")
+def trained(quick_config: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The best checkpoint of a short run whose parts share speakers; it makes mistakes."""
+    from ser.training import train
+
+    folder = tmp_path_factory.mktemp("trained")
+    checkpoint = train(quick_config(folder, "split=stratified", "trainer.max_epochs=2")).checkpoint
+    assert checkpoint is not None
+    return checkpoint
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Headless Chromium, from the system: `apt-get install chromium`."""
+    from playwright.sync_api import sync_playwright
+
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = next(filter(None, map(shutil.which, names)), None)
+    if found is None:
+        pytest.skip(f"no Chromium is installed: none of {', '.join(names)} is on the PATH")
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+        opened = playwright.chromium.launch(executable_path=found, args=arguments)
+        yield opened
+        opened.close()
 
 
 @pytest.fixture(scope="session")

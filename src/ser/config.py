@@ -157,6 +157,9 @@ class TrainConfig:
 
 @dataclass
 class EvaluateDataConfig:
+    corpora: list[str] = setting(
+        [], "judge these only, corpora new to the model too; []: those of the training"
+    )
     paths: dict[str, str | None] = setting(
         dict.fromkeys(CORPORA), "where a corpus lies now; null: as in training"
     )
@@ -166,6 +169,8 @@ class EvaluateDataConfig:
     batch_size: int | None = setting(None, "utterances a batch; null: as in training")
 
     def __post_init__(self) -> None:
+        for name in self.corpora:
+            require(name in CORPORA, "data.corpora", name, f"there is only {', '.join(CORPORA)}")
         for name, folder in self.paths.items():
             require(is_folder_or_none(folder), f"data.paths.{name}", folder, "no such folder")
         size = self.batch_size
@@ -180,6 +185,7 @@ class EvaluateConfig:
         None, "folder of the report; null: report/ in the run, report-CKPT-PART/ for others"
     )
     accelerator: str = setting("auto", "|".join(ACCELERATORS))
+    robustness: bool = setting(False, "also under noise, band limits, reverberation, gain and cuts")
     data: EvaluateDataConfig = group(EvaluateDataConfig)
 
     def __post_init__(self) -> None:

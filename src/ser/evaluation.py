@@ -1,66 +1,157 @@
 """evaluate(config) -> scores: rebuild everything from a checkpoint and judge it on one part."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
-import torch
 from lightning import Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import BasePredictionWriter
 from omegaconf.errors import OmegaConfBaseException
 from transformers import Wav2Vec2FeatureExtractor
 
-from ser import metrics, report
+from ser import exposure, report, robustness
+from ser.cache import AudioCache
 from ser.compose import from_plain
 from ser.config import EvaluateConfig, TrainConfig
 from ser.data import EmotionDataModule
+from ser.data_config import Part
+from ser.judgement import Predicted, judge, judge_by, judge_speakers
 from ser.manifest import Manifest, read
 from ser.metrics import Scores
-from ser.model import Blueprint, load_network, run_folder
+from ser.mistakes import find_mistakes
+from ser.model import Blueprint, load_network, read_temperature, run_folder
 from ser.module import EmotionClassifier
-from ser.preparation import prepare
+from ser.preparation import build, prepare
+from ser.robustness import DisturbedAudio, Robustness
 from ser.training import quieten
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is judged: the utterances of `part` in a manifest, with labels the model knows.
+
+    `train` are the utterances that the model was trained on, as far as they are in the manifest.
+    """
+
+    manifest: Manifest
+    part: str
+    utterances: pd.DataFrame
+    train: pd.DataFrame
+    left_out: dict[str, int]
 
 
 def evaluate(config: EvaluateConfig) -> Scores:
     """Score a checkpoint on a part of the data it was trained with, and write its report.
 
-    Raises ValueError where the data are no longer those of the training.
+    With `data.corpora` only those are judged; all of their utterances where the model has seen
+    none. Raises ValueError where the data are no longer those of the training.
     """
     quieten()
-    checkpoint = Path(config.ckpt)
+    checkpoint, folder = Path(config.ckpt), report_folder(config)
     network, blueprint = load_network(checkpoint)
+    settings = adapt(config, blueprint)
+    subject = choose(config, settings, blueprint)
+    module = EmotionClassifier(network, blueprint, settings.model)
+    folder.mkdir(parents=True, exist_ok=True)
+    predicted = Predicted(
+        utterances=subject.utterances,
+        logits=predict(module, subject.utterances, settings, config, file=folder / "logits.npy"),
+        names=tuple(blueprint.labels),
+        temperature=read_temperature(checkpoint),
+    )
+    audio = cache_of(settings)
+    evaluation = report.Evaluation(
+        checkpoint=checkpoint,
+        part=subject.part,
+        command=describe_command(config),
+        settings=settings,
+        blueprint=blueprint,
+        parameters=sum(weights.numel() for weights in network.parameters()),
+        manifest=subject.manifest,
+        predicted=predicted,
+        overall=judge(predicted),
+        corpora=judge_by(predicted, "corpus"),
+        genders=judge_by(predicted, "gender"),
+        speakers=judge_speakers(predicted),
+        exposure=exposure.examine(subject.utterances, subject.train),
+        mistakes=find_mistakes(predicted, audio),
+        left_out=subject.left_out,
+        robustness=disturb(module, predicted, settings, config) if config.robustness else None,
+    )
+    report.write(evaluation, folder)
+    report.show_scores(evaluation, folder)
+    return evaluation.overall.scores
+
+
+def adapt(config: EvaluateConfig, blueprint: Blueprint) -> TrainConfig:
+    """The settings of the training, with what differs now."""
     try:
-        settings = from_plain(blueprint.config, changes(config))
+        return from_plain(blueprint.config, changes(config))
     except (ValueError, OmegaConfBaseException) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(
-            f"{checkpoint} cannot be evaluated with these settings: {reason}"
+            f"{config.ckpt} cannot be evaluated with these settings: {reason}"
         ) from error
-    manifest = prepare(settings.data, settings.split)
-    check_data(manifest, blueprint, checkpoint)
-    module = EmotionClassifier(network, blueprint, settings.model)
-    logits = predict(module, manifest, settings, config)
-    utterances = manifest.part(config.part)
-    predictions = tabulate(utterances, logits, blueprint.labels)
-    evaluation = report.Evaluation(
-        checkpoint=checkpoint,
-        part=config.part,
-        synthetic=settings.data.synthetic is not None,
-        labels=tuple(blueprint.labels),
-        scores=score(predictions, blueprint.labels),
-        corpora={
-            str(name): score(rows, blueprint.labels) for name, rows in predictions.groupby("corpus")
-        },
-        predictions=predictions,
-        manifest=manifest,
-    )
-    folder = report_folder(config)
-    report.write(evaluation, folder)
-    report.show_scores(evaluation, folder)
-    return evaluation.scores
+
+
+def choose(config: EvaluateConfig, settings: TrainConfig, blueprint: Blueprint) -> Subject:
+    """Prepare the data and take the utterances that are to be judged.
+
+    Raises ValueError where `data.corpora` mixes corpora of the training with new ones, or where
+    nothing is left to judge.
+    """
+    asked, known = config.data.corpora, settings.data.corpora
+    new = [name for name in asked if name not in known]
+    if not new:
+        manifest = prepare(settings.data, settings.split)
+        check_data(manifest, blueprint, Path(config.ckpt))
+        part, utterances = str(config.part), manifest.part(config.part)
+        if asked:
+            utterances = utterances[utterances["corpus"].isin(asked)].reset_index(drop=True)
+        if utterances.empty:
+            raise ValueError(f"data.corpora={asked} has no utterance in the {part} part")
+        return Subject(manifest, part, utterances, manifest.part("train"), {})
+    if len(new) < len(asked):
+        raise ValueError(
+            f"data.corpora={asked}: {', '.join(new)} are new to the model and the others are not;"
+            " evaluate them one after the other"
+        )
+    manifest = build(replace(settings.data, corpora=asked), cache_of(settings))
+    manifest = replace(manifest, utterances=manifest.utterances.assign(split="test"))
+    utterances, left_out = map_emotions(manifest.utterances, settings, blueprint.labels)
+    return Subject(manifest, "whole", utterances, utterances.iloc[:0], left_out)
+
+
+def map_emotions(
+    utterances: pd.DataFrame, settings: TrainConfig, labels: list[str]
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """The utterances as the model would name them, and how many of which emotion it cannot.
+
+    Raises ValueError where the model knows none of the emotions.
+    """
+    named = utterances["emotion"].replace(settings.data.merge)
+    known = named.isin(labels)
+    if not known.any():
+        emotions = ", ".join(sorted(utterances["emotion"].unique()))
+        raise ValueError(f"the model knows none of {emotions}, only {', '.join(labels)}")
+    left_out = utterances["emotion"][~known].value_counts().sort_index()
+    counts = {str(name): int(number) for name, number in left_out.items()}
+    return utterances.assign(emotion=named)[known].reset_index(drop=True), counts
+
+
+def describe_command(config: EvaluateConfig) -> list[str]:
+    """The options that make evaluate.py do this again."""
+    words = [f"ckpt={config.ckpt}"]
+    if config.part != Part.test:
+        words.append(f"part={config.part}")
+    if config.data.corpora:
+        words.append(f"data.corpora=[{','.join(config.data.corpora)}]")
+    if config.robustness:
+        words.append("robustness=true")
+    return words
 
 
 def report_folder(config: EvaluateConfig) -> Path:
@@ -77,6 +168,7 @@ def changes(config: EvaluateConfig) -> dict[str, Any]:
     """What differs from training: where things lie now, and batch size; nothing is resumed."""
     given = {name: value for name, value in asdict(config.data).items() if value is not None}
     given["paths"] = {name: path for name, path in config.data.paths.items() if path is not None}
+    del given["corpora"]
     return {"data": given, "ckpt": None}
 
 
@@ -101,39 +193,80 @@ def check_data(manifest: Manifest, blueprint: Blueprint, checkpoint: Path) -> No
     )
 
 
+def cache_of(settings: TrainConfig) -> AudioCache:
+    return AudioCache(Path(settings.data.cache_dir))
+
+
+class LogitsWriter(BasePredictionWriter):
+    """Puts logits into a file as they come, so memory does not grow with the part."""
+
+    def __init__(self, rows: np.ndarray) -> None:
+        super().__init__(write_interval="batch")
+        self.rows = rows
+
+    def write_on_batch_end(
+        self, trainer: Any, pl_module: Any, prediction: Any, *unused: Any, **named: Any
+    ) -> None:
+        places, logits = prediction
+        self.rows[places.cpu().numpy()] = logits.float().cpu().numpy()
+
+
 def predict(
-    module: EmotionClassifier, manifest: Manifest, settings: TrainConfig, config: EvaluateConfig
+    module: EmotionClassifier,
+    utterances: pd.DataFrame,
+    settings: TrainConfig,
+    config: EvaluateConfig,
+    *,
+    file: Path | None = None,
+    disturbed: tuple[str, float] | None = None,
 ) -> np.ndarray:
-    """The logits (utterances, classes) of one part, in the order of `manifest.part`."""
+    """The logits (utterances, classes), mapped from a NumPy file where one is named."""
     extractor = Wav2Vec2FeatureExtractor(**module.hparams["feature_extractor"])
-    data = EmotionDataModule(manifest, settings.data, extractor)
+    nothing = Manifest(utterances.assign(split="judged"), utterances.iloc[:0])
+    data = EmotionDataModule(nothing, settings.data, extractor)
+    if disturbed is not None:
+        data.cache = cast(AudioCache, DisturbedAudio(data.cache, *disturbed, seed=0))
+    shape = (len(utterances), len(module.labels))
+    temporary = None if file is None else file.with_name(f"{file.name}.tmp")
+    rows = np.zeros(shape, np.float32) if temporary is None else map_file(temporary, shape)
+    trainer = build_trainer(config, LogitsWriter(rows))
+    trainer.predict(module, data.loader("judged"), return_predictions=False)
+    if temporary is not None and file is not None:
+        cast(np.memmap, rows).flush()
+        temporary.replace(file)
+    return rows
+
+
+def map_file(path: Path, shape: tuple[int, int]) -> np.ndarray:
+    """Rows (utterances, classes) of zeros that lie in a NumPy file, not in memory."""
+    return np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+
+
+def build_trainer(config: EvaluateConfig, writer: LogitsWriter) -> Trainer:
     try:
-        trainer = Trainer(
+        return Trainer(
             accelerator=config.accelerator,
             devices=1,  # several would see some utterances twice
             logger=False,
+            callbacks=[writer],
             enable_checkpointing=False,
             enable_model_summary=False,
         )
     except MisconfigurationException as error:
         raise ValueError(f"accelerator={config.accelerator}: {error}") from error
-    batches: Any = trainer.predict(module, data.loader(config.part))
-    rows = torch.cat([rows for rows, _ in batches])
-    logits = torch.cat([logits for _, logits in batches])
-    return logits[rows.argsort()].numpy()
 
 
-def tabulate(utterances: pd.DataFrame, logits: np.ndarray, labels: list[str]) -> pd.DataFrame:
-    """One row an utterance: what it is, what it was taken for, the probability of each class."""
-    probabilities = torch.from_numpy(logits).softmax(dim=1).numpy()
-    table = utterances[["id", "corpus", "speaker", "gender", "split", "emotion"]].copy()
-    table["predicted"] = [labels[index] for index in probabilities.argmax(axis=1)]
-    table[[f"p_{label}" for label in labels]] = probabilities
-    return table
+def disturb(
+    module: EmotionClassifier, predicted: Predicted, settings: TrainConfig, config: EvaluateConfig
+) -> Robustness:
+    """The scores of (a sample of) the utterances under each disturbance."""
+    sample = predicted.utterances
+    if len(sample) > robustness.EXAMINED:
+        sample = sample.sample(robustness.EXAMINED, random_state=0).reset_index(drop=True)
+    labels = replace(predicted, utterances=sample).labels
 
+    def hear(name: str | None, level: float) -> np.ndarray:
+        disturbed = None if name is None else (name, level)
+        return predict(module, sample, settings, config, disturbed=disturbed)
 
-def score(predictions: pd.DataFrame, labels: list[str]) -> Scores:
-    """The scores of rows of `tabulate`."""
-    true = predictions["emotion"].map(labels.index).to_numpy()
-    predicted = predictions["predicted"].map(labels.index).to_numpy()
-    return metrics.score(true, predicted, labels)
+    return robustness.measure(hear, labels, predicted.names)

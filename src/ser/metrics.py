@@ -1,4 +1,4 @@
-"""Accuracy, unweighted average recall (UAR), macro F1, per-class scores, confusion matrix.
+"""Accuracy, unweighted average recall (UAR), F1, per-class scores, confusion matrix.
 
 In training they accumulate over an epoch (torchmetrics); the report computes them once over all
 predictions (scikit-learn). A test holds the two against each other. Classes that have no utterance
@@ -77,12 +77,16 @@ class ClassScores:
 
 @dataclass(frozen=True)
 class Scores:
-    """What a set of predictions is worth; `confusion[i][j]` counts label i taken for label j."""
+    """What a set of predictions is worth; `confusion[i][j]` counts label i taken for label j.
+
+    `accuracy` is what the field calls weighted accuracy, `weighted_f1` weighs by utterances.
+    """
 
     utterances: int
     accuracy: float
     uar: float
     macro_f1: float
+    weighted_f1: float
     classes: dict[str, ClassScores]
     confusion: list[list[int]]
 
@@ -116,6 +120,7 @@ def score(labels: np.ndarray, predictions: np.ndarray, names: Sequence[str]) -> 
         accuracy=float(np.mean(labels == predictions)),
         uar=uar,
         macro_f1=float(np.mean(f1[support > 0])),
+        weighted_f1=float(np.average(f1, weights=support)),
         classes={
             name: ClassScores(
                 float(precision[index]), float(recall[index]), float(f1[index]), int(support[index])
@@ -124,3 +129,23 @@ def score(labels: np.ndarray, predictions: np.ndarray, names: Sequence[str]) -> 
         },
         confusion=confusion_matrix(labels, predictions, labels=indices).tolist(),
     )
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """What knows nothing would score on the same utterances.
+
+    `chance` guesses evenly among the classes that occur: its accuracy and its UAR. `majority`
+    always names the most frequent class: its accuracy; its UAR is that of chance.
+    """
+
+    chance: float
+    majority: float
+    majority_class: str
+
+
+def baselines(scores: Scores) -> Baselines:
+    """The baselines for the utterances that these scores are of."""
+    support = {name: row.support for name, row in scores.classes.items() if row.support}
+    most = max(support, key=lambda name: support[name])
+    return Baselines(1 / len(support), support[most] / scores.utterances, most)

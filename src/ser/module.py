@@ -14,6 +14,7 @@ from torch.nn.utils import clip_grad_norm_
 from transformers import get_scheduler
 
 from ser import figures
+from ser.calibration import fit_temperature
 from ser.config import ModelConfig, Schedule
 from ser.data import Batch
 from ser.metrics import build_metrics
@@ -40,6 +41,8 @@ class EmotionClassifier(LightningModule):
         self.seed = int(blueprint.config["seed"])
         self.synthetic = blueprint.config["data"]["synthetic"] is not None
         self.val_metrics = build_metrics(len(blueprint.labels))
+        self.validated: list[tuple[torch.Tensor, torch.Tensor]] = []  # logits and labels
+        self.temperature: float | None = None
         self.validated_step = -1
 
     def forward(self, input_values: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
@@ -72,10 +75,17 @@ class EmotionClassifier(LightningModule):
         loss = cross_entropy(logits, batch["labels"])
         self.log("val/loss", loss, prog_bar=True, batch_size=len(logits))
         self.val_metrics.update(logits, batch["labels"])
+        self.validated.append((logits.cpu(), batch["labels"].cpu()))
+
+    def on_validation_epoch_start(self) -> None:
+        self.validated.clear()
 
     def on_validation_epoch_end(self) -> None:
         self.validated_step = self.global_step
         self.check_finite()
+        logits, labels = (torch.cat(rows).numpy() for rows in zip(*self.validated, strict=True))
+        self.temperature = fit_temperature(logits, labels)
+        self.validated.clear()
         values = self.val_metrics.compute()
         self.val_metrics.reset()
         for name in SCALARS:
@@ -103,6 +113,12 @@ class EmotionClassifier(LightningModule):
             f" more; try a lower model.lr (it is {self.config.lr}), a longer model.warmup_ratio, or"
             " trainer.precision=32-true; the checkpoints of the last validation are kept"
         )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["temperature"] = self.temperature
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.temperature = checkpoint.get("temperature")
 
     def predict_step(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """The rows (batch,) of the part and their logits (batch, classes)."""

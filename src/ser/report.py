@@ -2,62 +2,106 @@
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from ser import splits
-from ser.config import DataConfig
+from ser import report_page, splits
+from ser.config import DataConfig, TrainConfig
 from ser.corpora import CORPORA
-from ser.figures import draw_confusion, draw_distribution, mark
+from ser.exposure import Exposure
+from ser.judgement import Judgement, Predicted, SpeakerScores
 from ser.manifest import Manifest, Reason
-from ser.metrics import Scores
+from ser.mistakes import Mistake
+from ser.model import Blueprint
+from ser.report_figures import draw
+from ser.robustness import Robustness
 
-SCHEMA = 1  # of metrics.json; a change that breaks readers gets a new number
+SCHEMA = 2  # of metrics.json, docs/metrics.md; a change that breaks readers gets a new number
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All that the report tells: scores overall and by corpus, each prediction, the data."""
+    """All that the report tells of a checkpoint on a part of its data, or on a corpus new to it.
+
+    `part` is train, val or test, or `whole` for all utterances of corpora that were not in the
+    training; `manifest` is of the judged data. `left_out` counts the utterances, by emotion, of
+    classes that the model does not know.
+    """
 
     checkpoint: Path
     part: str
-    synthetic: bool
-    labels: tuple[str, ...]
-    scores: Scores
-    corpora: dict[str, Scores]
-    predictions: pd.DataFrame
+    command: list[str]
+    settings: TrainConfig
+    blueprint: Blueprint
+    parameters: int
     manifest: Manifest
+    predicted: Predicted
+    overall: Judgement
+    corpora: dict[str, Judgement]
+    genders: dict[str, Judgement]
+    speakers: dict[str, SpeakerScores]
+    exposure: Exposure
+    mistakes: list[Mistake]
+    left_out: dict[str, int] = field(default_factory=dict)
+    robustness: Robustness | None = None
+
+    @property
+    def synthetic(self) -> bool:
+        return self.settings.data.synthetic is not None
+
+    @property
+    def named_part(self) -> str:
+        if self.part == "whole":
+            return f"{', '.join(self.corpora)}, new to the model"
+        return f"{'validation' if self.part == 'val' else self.part} part"
+
+    def describe_left_out(self) -> str:
+        """One sentence on the classes that model and data do not share, or nothing."""
+        if not self.left_out:
+            return ""
+        emotions = ", ".join(f"{name} {number:,}" for name, number in self.left_out.items())
+        return f"Left out, because the model does not know the emotion: {emotions}."
 
 
 def write(evaluation: Evaluation, folder: Path) -> None:
-    """Write metrics.json, predictions.csv and the figures into a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write report.html, report.md, metrics.json, predictions.csv and figures/ into a folder."""
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
     write_text(folder / "metrics.json", to_json(describe(evaluation)))
-    table = evaluation.predictions.to_csv(index=False, float_format="%.6f")
-    write_text(folder / "predictions.csv", table)
-    confusion, labels = evaluation.scores.confusion, evaluation.labels
-    utterances = evaluation.manifest.utterances
-    corpora = [name for name in CORPORA if name in set(utterances["corpus"])]
-    figures = {
-        "confusion_normalised": draw_confusion(confusion, labels),
-        "confusion_counts": draw_confusion(confusion, labels, normalised=False),
-        "distribution_by_part": draw_distribution(utterances, "split", splits.PARTS, labels),
-        "distribution_by_corpus": draw_distribution(utterances, "corpus", corpora, labels),
-    }
-    for name, figure in figures.items():
-        about = (
-            "utterances, all parts"
-            if name.startswith("distribution")
-            else f"{evaluation.part} part"
-        )
-        mark(figure, about, synthetic=evaluation.synthetic)
-        figure.savefig(folder / f"{name}.png.tmp", dpi=160, format="png")
-        (folder / f"{name}.png.tmp").replace(folder / f"{name}.png")
+    write_predictions(evaluation.predicted, folder / "predictions.csv")
+    shown = draw(evaluation)
+    for picture in shown:
+        write_figure(picture.figure, picture.svg, folder / "figures" / picture.name)
+    write_text(folder / "report.html", report_page.write_page(evaluation, shown))
+    write_text(folder / "report.md", report_page.write_markdown(evaluation))
+
+
+def write_figure(figure: Figure, svg: str, path: Path) -> None:
+    """Write a figure as PNG and as SVG on white."""
+    temporary = path.with_suffix(".tmp")
+    figure.savefig(temporary, dpi=130, format="png", facecolor="white")
+    temporary.replace(path.with_suffix(".png"))
+    # `style` because an SVG has no background of its own.
+    write_text(path.with_suffix(".svg"), svg.replace("<svg ", '<svg style="background:#fff" ', 1))
+
+
+def write_predictions(predicted: Predicted, path: Path) -> None:
+    """Write one row an utterance, in pieces: text takes far more memory than numbers."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    with temporary.open("w", encoding="utf-8", newline="") as file:
+        for start in range(0, len(predicted.logits), 10_000):
+            rows = slice(start, start + 10_000)
+            piece = replace(
+                predicted, utterances=predicted.utterances[rows], logits=predicted.logits[rows]
+            )
+            table = piece.tabulate()
+            table.to_csv(file, index=False, header=start == 0, float_format="%.6f")
+    temporary.replace(path)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -68,13 +112,14 @@ def write_text(path: Path, text: str) -> None:
 
 def to_json(content: dict[str, Any]) -> str:
     """Indented JSON with lists of numbers on one line, as a matrix is read."""
-    text = json.dumps(content, indent=2)
-    return re.sub(r"\[[\s\d,]+\]", lambda match: " ".join(match[0].split()), text) + "\n"
+    text = json.dumps(content, indent=2, allow_nan=False)
+    return re.sub(r"\[[\s\d,.]+\]", lambda match: " ".join(match[0].split()), text) + "\n"
 
 
-def describe_scores(scores: Scores) -> dict[str, Any]:
+def describe_judgement(judgement: Judgement) -> dict[str, Any]:
     """Plain values; what cannot be said of a class that does not occur is null."""
-    plain = asdict(scores)
+    plain = asdict(judgement)
+    plain |= plain.pop("scores")
     for row in plain["classes"].values():
         if not row["support"]:
             row |= {"recall": None, "f1": None, "precision": None}
@@ -82,7 +127,7 @@ def describe_scores(scores: Scores) -> dict[str, Any]:
 
 
 def describe(evaluation: Evaluation) -> dict[str, Any]:
-    """The content of metrics.json."""
+    """The content of metrics.json, as docs/metrics.md explains it."""
     leaks = splits.find_leaks(evaluation.manifest.utterances)
     return {
         "schema": SCHEMA,
@@ -90,11 +135,19 @@ def describe(evaluation: Evaluation) -> dict[str, Any]:
         "part": str(evaluation.part),
         "synthetic": evaluation.synthetic,
         "manifest": evaluation.manifest.fingerprint,
-        "labels": list(evaluation.labels),
-        "overall": describe_scores(evaluation.scores),
-        "corpora": {name: describe_scores(scores) for name, scores in evaluation.corpora.items()},
+        "labels": list(evaluation.predicted.names),
+        "temperature": evaluation.predicted.temperature,
+        "overall": describe_judgement(evaluation.overall),
+        "corpora": {name: describe_judgement(each) for name, each in evaluation.corpora.items()},
+        "genders": {name: describe_judgement(each) for name, each in evaluation.genders.items()},
+        "speakers": {name: asdict(row) for name, row in evaluation.speakers.items()},
+        "exposure": asdict(evaluation.exposure),
+        "robustness": evaluation.robustness and evaluation.robustness.to_plain(),
         "speakers_in_several_parts": len(leaks.speakers),
+        "left_out": evaluation.left_out,
         "dropped": evaluation.manifest.dropped["reason"].value_counts().to_dict(),
+        "parameters": evaluation.parameters,
+        "config": evaluation.blueprint.config,
     }
 
 
@@ -157,26 +210,39 @@ def show_run(output_dir: Path, checkpoint: Path | None, monitor: str, score: flo
 
 def show_scores(evaluation: Evaluation, folder: Path) -> None:
     """Print the scores by class and by corpus, and where the report lies."""
-    console, scores = Console(soft_wrap=True), evaluation.scores
+    console, overall = Console(soft_wrap=True), evaluation.overall
     note = ": synthetic tones, a check of the software" if evaluation.synthetic else ""
-    console.print(f"{evaluation.part} part, {scores.utterances:,} utterances{note}")
+    console.print(f"{evaluation.named_part}, {overall.scores.utterances:,} utterances{note}")
     table = Table("emotion")
     for column in ("precision", "recall", "F1", "utterances"):
         table.add_column(column, justify="right")
-    for name, row in scores.classes.items():
+    for name, row in overall.scores.classes.items():
         if row.support:
             figures = (f"{value:.3f}" for value in (row.precision, row.recall, row.f1))
             table.add_row(name, *figures, f"{row.support:,}")
     console.print(table)
     table = Table("corpus")
-    for column in ("accuracy", "UAR", "macro F1", "utterances"):
+    for column in ("accuracy", "UAR", "95 % interval", "macro F1", "chance", "utterances"):
         table.add_column(column, justify="right")
-    for name, part in {**evaluation.corpora, "all": scores}.items():
-        figures = (f"{value:.3f}" for value in (part.accuracy, part.uar, part.macro_f1))
-        table.add_row(name, *figures, f"{part.utterances:,}", style="bold" if name == "all" else "")
+    for name, each in {**evaluation.corpora, "all": overall}.items():
+        interval, scores = each.intervals.get("uar"), each.scores
+        table.add_row(
+            name,
+            f"{scores.accuracy:.3f}",
+            f"{scores.uar:.3f}",
+            f"{interval.low:.3f} to {interval.high:.3f}" if interval else "one speaker",
+            f"{scores.macro_f1:.3f}",
+            f"{each.baselines.chance:.3f}",
+            f"{scores.utterances:,}",
+            style="bold" if name == "all" else "",
+        )
     console.print(table)
-    warn_of_overlap(evaluation.manifest.utterances, console)
-    console.print(f"Report: {shorten(folder)}")
+    if evaluation.left_out:
+        console.print(evaluation.describe_left_out())
+    console.print(evaluation.exposure.describe())
+    if evaluation.exposure.seen_speakers and evaluation.part != "train":
+        console.print("So scores flatter the model; split=speaker keeps speakers apart.")
+    console.print(f"Report: {shorten(folder / 'report.html')}")
 
 
 def shorten(path: Path) -> Path:

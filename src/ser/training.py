@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,10 +13,11 @@ import yaml
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning import Trainer, seed_everything
+from lightning.pytorch.accelerators import CUDAAccelerator
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from ser import report
+from ser import provenance, report
 from ser.audio import SAMPLE_RATE
 from ser.compose import to_plain
 from ser.config import TrainConfig
@@ -72,9 +74,13 @@ def train(config: TrainConfig) -> TrainResult:
     if config.ckpt is not None:
         check_resumable(Path(config.ckpt), config, module)
     record(manifest, config)
+    started = time.monotonic()
     fit(trainer, module, data, config)
     if not config.trainer.fast_dev_run:
         finish_epoch(trainer, module, data)
+    on_gpu = isinstance(trainer.accelerator, CUDAAccelerator)
+    observed = provenance.observe(time.monotonic() - started, on_gpu=on_gpu)
+    rank_zero_only(provenance.write)(observed, Path(config.output_dir))
     return conclude(trainer, config)
 
 

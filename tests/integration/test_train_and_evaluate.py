@@ -10,12 +10,13 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from ser import manifest
+from ser.calibration import fit_temperature
 from ser.config import EvaluateConfig, Part
 from ser.data import collate
 from ser.evaluation import evaluate
 from ser.labels import LABELS
 from ser.metrics import score
-from ser.model import load_network, read_checkpoint
+from ser.model import load_network, read_checkpoint, read_temperature
 from ser.training import TrainResult, build, resolve_precision, train
 
 
@@ -47,6 +48,29 @@ def test_a_checkpoint_holds_tensors_and_plain_values_only(run):
     assert stored["sample_rate"] == 16_000
 
 
+def test_a_checkpoint_carries_the_temperature_of_its_own_validation(run, quick_config):
+    """Fitted again on what the network of the checkpoint says of the validation part."""
+    network, _ = load_network(run.checkpoint)
+    table = manifest.read(run.output_dir / "manifest.csv")
+    config = quick_config(run.output_dir)
+    _, data = build(config, manifest.Manifest(table, table.iloc[:0]))
+    logits, labels = [], []
+    for batch in data.loader("val"):
+        with torch.no_grad():
+            mask = batch["attention_mask"]
+            logits.append(network(batch["input_values"], attention_mask=mask).logits)
+        labels.append(batch["labels"])
+    expected = fit_temperature(torch.cat(logits).numpy(), torch.cat(labels).numpy())
+    assert read_temperature(run.checkpoint) == pytest.approx(expected, rel=1e-3)
+
+
+def test_an_older_checkpoint_has_no_temperature(run, tmp_path):
+    checkpoint = torch.load(run.checkpoint, weights_only=True)
+    del checkpoint["temperature"]
+    torch.save(checkpoint, tmp_path / "older.ckpt")
+    assert read_temperature(tmp_path / "older.ckpt") is None
+
+
 def test_a_loaded_network_gives_the_logits_of_the_trained_one(run, quick_config):
     blueprint, weights = read_checkpoint(run.checkpoint)
     network, _ = load_network(run.checkpoint)
@@ -74,10 +98,10 @@ def test_the_report_is_complete(run, scores):
     assert {path.name for path in report.iterdir()} == {
         "metrics.json",
         "predictions.csv",
-        "confusion_normalised.png",
-        "confusion_counts.png",
-        "distribution_by_part.png",
-        "distribution_by_corpus.png",
+        "logits.npy",
+        "report.html",
+        "report.md",
+        "figures",
     }
     metrics = json.loads((report / "metrics.json").read_text())
     assert metrics["synthetic"] is True
@@ -206,6 +230,8 @@ def test_what_is_no_checkpoint_is_refused_in_one_sentence(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(ValueError, match="is no checkpoint of this project"):
         read_checkpoint(path)
+    with pytest.raises(ValueError, match="is no checkpoint of this project"):
+        read_temperature(path)
 
 
 def test_code_in_a_checkpoint_is_not_run(tmp_path):

@@ -25,6 +25,7 @@ def test_scores_computed_by_hand():
     assert scores.uar == pytest.approx((3 / 4 + 1 / 2 + 1 / 2) / 3)
     # F1: neutral 2*3/(2*3+0+1), happy 2/(2+1+1), sad 2/(2+1+1); calm does not occur.
     assert scores.macro_f1 == pytest.approx((6 / 7 + 1 / 2 + 1 / 2) / 3)
+    assert scores.weighted_f1 == pytest.approx((4 * 6 / 7 + 2 * 1 / 2 + 2 * 1 / 2) / 8)
     assert scores.confusion == [[3, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1], [0, 0, 0, 0]]
     assert (scores.classes["neutral"].precision, scores.classes["neutral"].recall) == (1, 0.75)
     assert (scores.classes["calm"].support, scores.classes["calm"].recall) == (0, 0)

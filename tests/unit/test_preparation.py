@@ -12,8 +12,8 @@ from ser.data_config import DataConfig, SplitConfig, SplitKind
 from ser.preparation import prepare
 
 
-def settings(corpora: Path, cache_dir: Path, **more) -> DataConfig:
-    return DataConfig(synthetic=str(corpora), cache_dir=str(cache_dir), **more)
+def settings(synthetic: Path, cache_dir: Path, **more) -> DataConfig:
+    return DataConfig(synthetic=str(synthetic), cache_dir=str(cache_dir), **more)
 
 
 def test_any_drop_is_an_error_where_nothing_may_be_left_out(corpora, cache_dir):

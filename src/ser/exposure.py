@@ -1,0 +1,60 @@
+"""How much of a part the model met in training: its speakers, its sentences, near copies of it.
+
+Identical recordings are never in two parts (`ser.manifest`, `ser.splits`). A near copy is the same
+recording once more, encoded, resampled, trimmed or scaled otherwise (`ser.near_duplicates`).
+"""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """Counts in the judged part, and how many of them training had as well.
+
+    Of the `examined` recordings `near_copies` have a near copy there.
+    """
+
+    speakers: int
+    seen_speakers: int
+    sentences: int
+    seen_sentences: int
+    examined: int
+    near_copies: int
+
+    def describe(self) -> str:
+        """One sentence for the headline."""
+        if self.seen_speakers == 0:
+            who = f"None of its {self.speakers} speakers was heard in training"
+        elif self.seen_speakers == self.speakers:
+            who = f"All of its {self.speakers} speakers were heard in training"
+        else:
+            who = f"{self.seen_speakers} of its {self.speakers} speakers were heard in training"
+        said = ""
+        if self.sentences:
+            said = f"; {self.seen_sentences} of its {self.sentences} sentences were, too"
+        copies = ""
+        if self.near_copies:
+            copies = f"; {self.near_copies} of {self.examined} recordings have a near copy there"
+        return f"{who}{said}{copies}."
+
+
+def examine(part: pd.DataFrame, train: pd.DataFrame) -> Exposure:
+    """Compare the utterances of a part with those of training; both are rows of a manifest."""
+    sentences, seen = spoken(part), spoken(train)
+    speakers = set(part["speaker"]) - {""}
+    return Exposure(
+        speakers=len(speakers),
+        seen_speakers=len(speakers & set(train["speaker"])),
+        sentences=len(sentences),
+        seen_sentences=len(sentences & seen),
+        examined=len(part),
+        near_copies=int(part["recording"].isin(set(train["recording"])).sum()),
+    )
+
+
+def spoken(utterances: pd.DataFrame) -> set[tuple[str, str]]:
+    """What is said, as far as known; sentence 01 of one corpus is not that of another."""
+    known = utterances[utterances["sentence"] != ""]
+    return set(zip(known["corpus"], known["sentence"], strict=True))

@@ -1,0 +1,85 @@
+"""Where a result comes from: machine, versions, commit, and how long the training took."""
+
+import json
+import os
+import platform
+import subprocess
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+PACKAGES = ("ser", "torch", "lightning", "transformers", "numpy", "soundfile", "soxr", "librosa")
+FILE = "provenance.json"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """The machine and the software that a command ran with, and how long it took."""
+
+    seconds: float
+    devices: list[str]
+    processor: str
+    cores: int
+    system: str
+    commit: str | None
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+def observe(seconds: float, *, on_gpu: bool = False) -> Provenance:
+    """The machine and software at hand, after so many seconds of work."""
+    count = torch.cuda.device_count() if on_gpu else 0
+    return Provenance(
+        seconds=round(seconds, 1),
+        devices=[torch.cuda.get_device_name(index) for index in range(count)],
+        processor=processor(),
+        cores=os.cpu_count() or 1,
+        system=f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
+        commit=commit(),
+        versions={name: found for name in PACKAGES if (found := version_of(name))},
+    )
+
+
+def processor() -> str:
+    """The name of the processor; Linux keeps it in a file only."""
+    listing = Path("/proc/cpuinfo")
+    if listing.is_file():
+        for line in listing.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def version_of(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def commit() -> str | None:
+    """The commit that this package is at, with + after it where files differ; None outside git."""
+    folder = Path(__file__).parent
+    if not (folder.parents[1] / ".git").exists():  # installed, perhaps inside another repository
+        return None
+    try:
+        git = ["git", "-C", str(folder), "describe", "--always", "--abbrev=12", "--dirty=+"]
+        done = subprocess.run(git, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def write(provenance: Provenance, folder: Path) -> None:
+    temporary = folder / f"{FILE}.tmp"
+    temporary.write_text(json.dumps(asdict(provenance), indent=2) + "\n", encoding="utf-8")
+    temporary.replace(folder / FILE)
+
+
+def read(folder: Path) -> Provenance | None:
+    """What a run wrote of itself, or None where it did not, or not in this form."""
+    try:
+        return Provenance(**json.loads((folder / FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None

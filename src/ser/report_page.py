@@ -1,0 +1,281 @@
+"""What report.html and report.md say: one context, in words and formatted numbers, for both."""
+
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from markupsafe import Markup
+
+from ser import page, provenance, splits
+from ser.figures import draw_spectrogram
+from ser.intervals import Interval
+from ser.judgement import Judgement
+from ser.mistakes import Mistake, log_mel, to_data_uri
+from ser.model import run_folder
+from ser.page import Grid, count, percent
+from ser.report_figures import Shown
+
+if TYPE_CHECKING:
+    from ser.report import Evaluation
+
+TITLES = {
+    "result": "Result",
+    "confusion": "Confusion",
+    "emotions": "Emotions",
+    "groups": "Corpora and genders",
+    "speakers": "Speakers",
+    "calibration": "Calibration",
+    "training": "Training",
+    "robustness": "Robustness",
+    "mistakes": "Mistakes",
+    "data": "Data",
+    "reproduce": "How to reproduce",
+}
+SECTIONS = (  # that hold figures
+    *("confusion", "groups", "speakers", "calibration"),
+    *("curves", "robustness", "distribution"),
+)
+SYNTHETIC = (
+    "Synthetic tones: nobody is speaking. This shows that the software works, and nothing about"
+    " people."
+)
+MOST_SPEAKERS = 200  # rows of the table in the page; metrics.json has them all
+
+
+def write_page(evaluation: "Evaluation", shown: Sequence[Shown]) -> str:
+    """The whole of report.html."""
+    context = describe(evaluation)
+    figures: dict[str, list[tuple[Markup, str]]] = {name: [] for name in SECTIONS}
+    for each in shown:
+        figures[each.section].append((page.embed(each.svg, each.alt), each.caption))
+    absent = {
+        "training": not figures["curves"],
+        "robustness": evaluation.robustness is None,
+    }
+    sections = [item for item in TITLES.items() if not absent.get(item[0])]
+    mistakes = [show_mistake(mistake) for mistake in evaluation.mistakes]
+    return page.render(
+        "report.html", figures=figures, sections=sections, mistakes=mistakes, **context
+    )
+
+
+def write_markdown(evaluation: "Evaluation") -> str:
+    """The whole of report.md."""
+    return page.render("report.md", **describe(evaluation))
+
+
+def describe(evaluation: "Evaluation") -> dict[str, Any]:
+    """All words and numbers of the report."""
+    overall = evaluation.overall
+    scores, baselines = overall.scores, overall.baselines
+    corpora = ", ".join(evaluation.corpora)
+    return {
+        "title": f"Emotion recognition: {evaluation.named_part}",
+        "subtitle": f"{scores.utterances:,} utterances of {overall.speakers:,} speakers"
+        f" ({corpora}), judged by {evaluation.settings.model.backbone.name}",
+        "notices": find_notices(evaluation),
+        "headline": list_headline(overall),
+        "speakers": overall.speakers,
+        "chance": percent(baselines.chance),
+        "majority": percent(baselines.majority),
+        "majority_class": baselines.majority_class,
+        "emotions": tabulate_emotions(overall),
+        "absent": ", ".join(n for n, row in scores.classes.items() if not row.support),
+        "groups": tabulate_groups(evaluation),
+        "speaker_table": tabulate_speakers(evaluation),
+        "probabilities": tabulate_probabilities(overall),
+        "calibration_words": describe_calibration(evaluation),
+        "robustness": evaluation.robustness and evaluation.robustness.tabulate(),
+        "robustness_words": evaluation.robustness and evaluation.robustness.describe(),
+        "data": tabulate_data(evaluation),
+        "dropped": count_reasons(evaluation),
+        "left_out": evaluation.describe_left_out(),
+        "commands": list_commands(evaluation),
+        "facts": list_facts(evaluation),
+        "configuration": yaml.safe_dump(evaluation.blueprint.config, sort_keys=False),
+        "footer": "Acted emotions are not felt ones: do not use this to judge people.",
+    }
+
+
+def find_notices(evaluation: "Evaluation") -> list[tuple[str, str]]:
+    """What has to be known before the numbers are read, most alarming first."""
+    notices = []
+    exposure = evaluation.exposure
+    if evaluation.synthetic:
+        notices.append((SYNTHETIC, "alarm"))
+    if evaluation.part == "train":
+        notices.append(("The model was trained on these very utterances.", "alarm"))
+    elif exposure.seen_speakers:
+        words = f"These numbers flatter the model. {exposure.describe()}"
+        notices.append((words, "alarm"))
+    else:
+        notices.append((exposure.describe(), "remark"))
+    if evaluation.part == "val":
+        notices.append(("The best checkpoint was chosen by its score on this part.", "alarm"))
+    if 1 < evaluation.overall.speakers < 10:
+        words = f"{evaluation.overall.speakers} speakers are few: the intervals are rough."
+        notices.append((words, "remark"))
+    return notices
+
+
+def between(interval: Interval | None) -> str:
+    if interval is None:
+        return ""
+    return f"{100 * interval.low:.1f} to {100 * interval.high:.1f}%"
+
+
+def list_headline(overall: Judgement) -> list[tuple[str, str, str]]:
+    """Value, label and note of the few numbers on top."""
+    scores, intervals = overall.scores, overall.intervals
+    probabilities = overall.calibrated or overall.probabilities
+    chance, majority = overall.baselines.chance, overall.baselines.majority
+    return [
+        (percent(scores.uar), "UAR", f"{between(intervals.get('uar'))}\nchance {percent(chance)}"),
+        (
+            percent(scores.accuracy),
+            "Accuracy",
+            f"{between(intervals.get('accuracy'))}\nmajority {percent(majority)}",
+        ),
+        (percent(scores.macro_f1), "Macro F1", between(intervals.get("macro_f1"))),
+        (percent(scores.weighted_f1), "Weighted F1", between(intervals.get("weighted_f1"))),
+        (
+            percent(probabilities.top2_accuracy),
+            "Among the top 2",
+            between(intervals.get("top2_accuracy")),
+        ),
+        (
+            percent(probabilities.calibration_error),
+            "Calibration error",
+            "by temperature" if overall.calibrated else "not calibrated",
+        ),
+    ]
+
+
+def tabulate_emotions(overall: Judgement) -> Grid:
+    rows = [
+        [name, percent(row.precision), percent(row.recall), percent(row.f1), count(row.support)]
+        for name, row in overall.scores.classes.items()
+        if row.support
+    ]
+    return Grid(["emotion", "precision", "recall", "F1", "utterances"], rows)
+
+
+def tabulate_groups(evaluation: "Evaluation") -> Grid:
+    columns = ["", "UAR", "95 % interval", "accuracy", "macro F1", "chance", "majority"]
+    groups = {**evaluation.corpora, **evaluation.genders, "all": evaluation.overall}
+    rows = [
+        [
+            name,
+            percent(each.scores.uar),
+            between(each.intervals.get("uar")) or "one speaker",
+            percent(each.scores.accuracy),
+            percent(each.scores.macro_f1),
+            percent(each.baselines.chance),
+            percent(each.baselines.majority),
+            count(each.speakers),
+            count(each.scores.utterances),
+        ]
+        for name, each in groups.items()
+    ]
+    return Grid([*columns, "speakers", "utterances"], rows)
+
+
+def tabulate_speakers(evaluation: "Evaluation") -> Grid:
+    worst_first = sorted(evaluation.speakers.items(), key=lambda item: item[1].uar)
+    rows = [
+        [name, row.gender or "–", percent(row.uar), percent(row.accuracy), count(row.utterances)]
+        for name, row in worst_first[:MOST_SPEAKERS]
+    ]
+    total = len(worst_first)
+    more = f": the {MOST_SPEAKERS} worst of {total:,}" if total > MOST_SPEAKERS else ""
+    return Grid(["speaker", "gender", "UAR", "accuracy", "utterances"], rows, more)
+
+
+def tabulate_probabilities(overall: Judgement) -> Grid:
+    kinds = {"as trained": overall.probabilities, "calibrated": overall.calibrated}
+    rows = [
+        [
+            name,
+            percent(each.calibration_error),
+            f"{each.log_loss:.3f}",
+            "–" if each.roc_auc is None else f"{each.roc_auc:.3f}",
+            percent(each.top2_accuracy),
+        ]
+        for name, each in kinds.items()
+        if each is not None
+    ]
+    columns = ["probabilities", "calibration error", "log loss", "ROC AUC", "among the top 2"]
+    return Grid(columns, rows)
+
+
+def describe_calibration(evaluation: "Evaluation") -> str:
+    temperature = evaluation.predicted.temperature
+    if temperature is None:
+        return "The checkpoint holds no temperature: its probabilities are as the network gives."
+    sure = "too sure of itself" if temperature > 1 else "not sure enough of itself"
+    return (
+        f"A temperature of {temperature:.2f} was fitted on the validation part (the network was"
+        f" {sure} there); predictions divide the logits by it. It changes no decision. A dot on"
+        " the diagonal is right as often as it claims."
+    )
+
+
+def tabulate_data(evaluation: "Evaluation") -> Grid:
+    utterances = evaluation.manifest.utterances
+    rows = []
+    for name, part in [*utterances.groupby("corpus"), ("all", utterances)]:
+        counts = [count(int((part["split"] == each).sum())) for each in splits.PARTS]
+        hours = f"{part['seconds'].sum() / 3600:.2f}"
+        rows.append([str(name), *counts, count(part["speaker"].nunique()), hours])
+    return Grid(["corpus", *splits.PARTS, "speakers", "hours"], rows)
+
+
+def count_reasons(evaluation: "Evaluation") -> str:
+    reasons = evaluation.manifest.dropped["reason"].value_counts().sort_index()
+    return ", ".join(f"{name} {number:,}" for name, number in reasons.items())
+
+
+def list_commands(evaluation: "Evaluation") -> str:
+    return "\n".join(
+        shlex.join(["python", *words])
+        for words in (
+            ["train.py", *evaluation.blueprint.config.get("command", [])],
+            ["evaluate.py", *evaluation.command],
+        )
+    )
+
+
+def list_facts(evaluation: "Evaluation") -> list[tuple[str, str]]:
+    """Name and value of what else tells one run from another."""
+    trained = provenance.read(run_folder(evaluation.checkpoint))
+    facts = [
+        ("Checkpoint", str(evaluation.checkpoint)),
+        ("Manifest of the training", f"sha256 {evaluation.blueprint.manifest}"),
+        ("Manifest of these data", f"sha256 {evaluation.manifest.fingerprint}"),
+        ("Parameters", f"{evaluation.parameters:,}"),
+    ]
+    if trained is None:
+        return [*facts, ("Training", "machine, versions and duration were not recorded")]
+    minutes, seconds = divmod(round(trained.seconds), 60)
+    machine = ", ".join(trained.devices) or f"{trained.processor}, {trained.cores} cores"
+    return [
+        *facts,
+        ("Training time", f"{minutes} min {seconds} s"),
+        ("Trained on", machine),
+        ("System", trained.system),
+        ("Versions", ", ".join(f"{name} {what}" for name, what in trained.versions.items())),
+        ("Commit", trained.commit or "not known: not run from a repository"),
+    ]
+
+
+def show_mistake(mistake: Mistake) -> dict[str, str | float | Markup]:
+    picture = draw_spectrogram(log_mel(mistake.waveform), len(mistake.waveform) / 16_000)
+    return {
+        "id": mistake.id,
+        "true": mistake.true,
+        "predicted": mistake.predicted,
+        "confidence": mistake.confidence,
+        "audio": to_data_uri(mistake.waveform),
+        "picture": page.picture(picture, f"log-mel spectrogram of {mistake.id}"),
+    }

@@ -1,0 +1,135 @@
+"""The report of a small run whose parts share speakers, read as a person would."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import accuracy_score, f1_score
+
+from ser.config import EvaluateConfig, EvaluateDataConfig
+from ser.evaluation import evaluate
+
+
+@pytest.fixture(scope="module")
+def folder(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    evaluate(EvaluateConfig(ckpt=str(trained), output_dir=str(folder)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def content(folder):
+    return json.loads((folder / "metrics.json").read_text())
+
+
+def test_scores_can_be_computed_again_from_the_predictions(folder, content):
+    table = pd.read_csv(folder / "predictions.csv")
+    overall = content["overall"]
+    true, predicted = table["emotion"], table["predicted"]
+    assert overall["accuracy"] == pytest.approx(accuracy_score(true, predicted))
+    weighted = f1_score(true, predicted, average="weighted")
+    assert overall["weighted_f1"] == pytest.approx(weighted)
+    for column, group in (("corpus", "corpora"), ("gender", "genders"), ("speaker", "speakers")):
+        for name, rows in table.groupby(column):
+            accuracy = accuracy_score(rows["emotion"], rows["predicted"])
+            assert content[group][name]["accuracy"] == pytest.approx(accuracy)
+
+
+def test_every_interval_holds_its_score(content):
+    for judgement in (content["overall"], *content["corpora"].values()):
+        for name, interval in judgement["intervals"].items():
+            value = judgement.get(name, judgement["probabilities"].get(name))
+            assert interval["low"] <= value <= interval["high"]
+
+
+def test_the_documentation_names_every_key_of_metrics_json(content):
+    text = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+    assert f"schema {content['schema']}" in text.lower()
+    keys = set(content) | set(content["overall"]) | set(content["exposure"])
+    keys |= set(content["overall"]["probabilities"]) | set(content["overall"]["baselines"])
+    assert sorted(key for key in keys if f"`{key}`" not in text) == []
+
+
+def test_shared_speakers_stand_beside_the_headline(folder, content):
+    exposure = content["exposure"]
+    assert exposure["seen_speakers"] == exposure["speakers"] == 26
+    for name in ("report.html", "report.md"):
+        text = (folder / name).read_text()
+        headline = text[: text.index("What is taken" if name.endswith("html") else "## Emotions")]
+        assert "These numbers flatter the model. All of its 26 speakers" in headline
+        assert "nobody is speaking" in headline
+
+
+def test_the_report_says_how_to_make_it_again(folder, trained):
+    for name in ("report.html", "report.md"):
+        text = (folder / name).read_text()
+        assert "python train.py" in text
+        assert f"python evaluate.py ckpt={trained}" in text
+        assert "Training time" in text
+
+
+def test_figures_are_png_and_svg(folder):
+    names = {path.stem for path in (folder / "figures").iterdir()}
+    assert names == {
+        "confusion_counts", "confusion_normalised", "distribution_by_corpus",
+        "distribution_by_part", "groups", "learning_curves", "reliability", "speakers",
+    }  # fmt: skip
+    for name in names:
+        assert (folder / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert "</svg>" in (folder / "figures" / f"{name}.svg").read_text()
+
+
+def test_the_pictures_of_the_markdown_report_exist(folder):
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", (folder / "report.md").read_text())
+    assert pictures
+    assert all((folder / picture).is_file() for picture in pictures)
+
+
+def test_logits_are_kept_in_the_order_of_the_predictions(folder, content):
+    logits = np.load(folder / "logits.npy")
+    predicted = pd.read_csv(folder / "predictions.csv")["predicted"]
+    assert [content["labels"][index] for index in logits.argmax(axis=1)] == predicted.tolist()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (1200, "dark"), (390, "light")])
+def test_a_browser_shows_the_report_without_complaint(browser, folder, tmp_path, width, scheme):
+    alone = tmp_path / "alone.html"  # apart from its folder: it has to hold everything itself
+    alone.write_bytes((folder / "report.html").read_bytes())
+    complaints, requests = [], []
+    page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(alone.as_uri())
+    images = "[...document.images].every(image => image.complete && image.naturalWidth > 0)"
+    assert page.evaluate(images)
+    assert page.locator("svg").count() >= 9
+    playable = """async () => {
+        for (const audio of document.querySelectorAll("audio")) {
+            await new Promise((done, failed) => {
+                if (audio.readyState >= 1) return done();
+                audio.onloadedmetadata = done; audio.onerror = failed; audio.load();
+            });
+            if (!(audio.duration > 0.5)) return false;
+        }
+        return document.querySelectorAll("audio").length > 0;
+    }"""
+    assert page.evaluate(playable)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (max(map(int, re.findall(r"\d+", background))) < 64) == (scheme == "dark")
+    assert complaints == []
+    assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
+    page.close()
+
+
+def test_only_some_corpora_of_the_training_can_be_judged(trained, folder, content, tmp_path):
+    data = EvaluateDataConfig(corpora=["tess", "savee"])
+    evaluate(EvaluateConfig(ckpt=str(trained), output_dir=str(tmp_path), data=data))
+    part = json.loads((tmp_path / "metrics.json").read_text())
+    assert list(part["corpora"]) == ["savee", "tess"]
+    for name, judgement in part["corpora"].items():
+        assert judgement["confusion"] == content["corpora"][name]["confusion"]
