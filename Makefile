@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := runs/quickstart_$(shell date +%Y-%m-%d_%H-%M-%S)
 
-.PHONY: quickstart install check format test test-all lock clean
+.PHONY: quickstart install check format test test-all bench-inference lock clean
 
 quickstart: $(VENV)/run.done ## train and evaluate on synthetic corpora, in about a minute
 	$(BIN)/python train.py experiment=quickstart output_dir=$(RUN)
@@ -11,6 +11,7 @@ quickstart: $(VENV)/run.done ## train and evaluate on synthetic corpora, in abou
 	@echo
 	@echo "The run lies in $(RUN). What to type next, after 'source $(BIN)/activate':"
 	@echo "  tensorboard --logdir runs              its curves and confusion matrices"
+	@echo "  ser predict data/synthetic --ckpt $(RUN)    what it hears in recordings"
 	@echo "  python train.py --help                 everything that can be set"
 	@echo "  python train.py                        the real thing: four corpora, wav2vec2-large-xlsr-53, a GPU"
 
@@ -27,6 +28,9 @@ format: $(VENV)/dev.done
 
 test: $(VENV)/dev.done ## the fast tests
 	$(BIN)/pytest
+
+bench-inference: $(VENV)/dev.done ## speed of predictions, against transformers.pipeline
+	$(BIN)/python benchmarks/inference.py
 
 test-all: $(VENV)/dev.done ## the slow ones too
 	$(BIN)/pytest -m ""
