@@ -4,7 +4,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from ser.compose import convert, register, settle
+from ser.compose import convert, register, settle, sweep_folder
 from ser.config import TrainConfig
 from ser.errors import one_line_errors
 
@@ -13,9 +13,9 @@ from ser.errors import one_line_errors
 def main(composed: DictConfig) -> float:
     with one_line_errors(HydraConfig.get().runtime.output_dir):
         settings = convert(settle(composed), TrainConfig)
-        from ser.training import train  # heavy, so only once the settings are known to be good
+        from ser.protocol import run  # heavy, so only once the settings are known to be good
 
-        return train(settings).score
+        return run(settings, sweep_folder())
 
 
 if __name__ == "__main__":

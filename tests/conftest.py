@@ -64,21 +64,6 @@ def quick_config(
 
 
 @pytest.fixture(scope="session")
-def build_manifest() -> Callable[..., Any]:
-    """The cleaned manifest of the corpora in these folders, not yet split."""
-    from ser.cache import AudioCache
-    from ser.data_config import DataConfig
-    from ser.preparation import build
-
-    def build_manifest(cache_dir: Path, settings: dict[str, Any] | None = None, **folders: Path):
-        paths: dict[str, str | None] = {name: str(folder) for name, folder in folders.items()}
-        data = DataConfig(corpora=list(paths), paths=paths, **(settings or {}))
-        return build(data, AudioCache(cache_dir))
-
-    return build_manifest
-
-
-@pytest.fixture(scope="session")
 def trained(quick_config: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The best checkpoint of a short run whose parts share speakers; it makes mistakes."""
     from ser.training import train
@@ -103,6 +88,21 @@ def browser() -> Iterator[Any]:
         opened = playwright.chromium.launch(executable_path=found, args=arguments)
         yield opened
         opened.close()
+
+
+@pytest.fixture(scope="session")
+def build_manifest() -> Callable[..., Any]:
+    """The cleaned manifest of the corpora in these folders, not yet split."""
+    from ser.cache import AudioCache
+    from ser.data_config import DataConfig
+    from ser.preparation import build
+
+    def build_manifest(cache_dir: Path, settings: dict[str, Any] | None = None, **folders: Path):
+        paths: dict[str, str | None] = {name: str(folder) for name, folder in folders.items()}
+        data = DataConfig(corpora=list(paths), paths=paths, **(settings or {}))
+        return build(data, AudioCache(cache_dir))
+
+    return build_manifest
 
 
 @pytest.fixture(scope="session")

@@ -31,6 +31,8 @@ Overrides = Annotated[
     typer.Argument(help="Settings as for train.py: data=ravdess data.max_seconds=5 ..."),
 ]
 
+TUNE = Path("runs/tune")
+
 
 @app.callback()
 def describe() -> None:
@@ -119,6 +121,53 @@ def export(
         typer.echo(f"{output / name}: {parity}")
     if push is not None:
         typer.echo(f"Uploaded to {export.push(output, push)}")
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, or report folders.")],
+    output: Annotated[
+        Path | None, typer.Option(help="Also write comparison.html and comparison.md here.")
+    ] = None,
+) -> None:
+    """Put runs beside each other, with intervals and tests of their differences to the first."""
+    from ser import comparison
+    from ser.runs import read_run
+
+    found = comparison.compare([read_run(run) for run in runs])
+    comparison.show(found)
+    if output is not None:
+        comparison.write(found, output)
+        print(f"Written: {output / 'comparison.html'}")
+
+
+@app.command()
+def tune(
+    overrides: Overrides = None,
+    trials: Annotated[int, typer.Option(min=1, help="Trials in all.")] = 20,
+    folder: Annotated[Path, typer.Option(help="Where the study and its runs lie.")] = TUNE,
+) -> None:
+    """Search for better settings with Optuna, and go on with a search that was stopped.
+
+    Ranges are written as in Hydra's sweeps: 'model.lr=tag(log, interval(1e-6, 1e-4))',
+    data.batch_size=8,16,32. Where none is given, conf/tune.yaml says what is searched.
+    """
+    from ser.compose import CONF, compose_command
+    from ser.config import TrainConfig
+    from ser.search_space import read_space
+
+    plain, space = read_space(overrides or [], CONF / "tune.yaml")
+    if not any(override.startswith("trainer.devices=") for override in plain):
+        plain.append("trainer.devices=1")
+    samples = [dimension.sample for dimension in space]
+    compose_command("train", [*plain, *samples, f"output_dir={folder}"], TrainConfig)
+    try:
+        from ser import search  # heavy, so only once the settings are known to be good
+    except ModuleNotFoundError as error:
+        raise OSError(f"{error.name} is not installed: pip install 'ser[tune]'") from error
+
+    plan = search.Search(plain, space, folder)
+    search.show(search.search(plan, trials), plan)
 
 
 def main() -> None:

@@ -58,7 +58,9 @@ def describe_settings(kind: type, prefix: str = "") -> list[str]:
 def show_default(entry: Field[Any]) -> str:
     if entry.default_factory is not MISSING:
         made = entry.default_factory()
-        return f"[{','.join(made)}]" if isinstance(made, list) else "null" if made else "{}"
+        return (
+            f"[{','.join(map(str, made))}]" if isinstance(made, list) else "null" if made else "{}"
+        )
     default = str(entry.default)
     if default.startswith("${"):
         return "(computed)"
@@ -131,6 +133,25 @@ def settle(composed: DictConfig) -> DictConfig:
         folder = str(run_folder(Path(composed.ckpt)))
     command = [*then, *typed]
     return fill_in(compose("train", overrides=command), folder, command)
+
+
+def sweep_folder() -> Path | None:
+    """The folder that holds those of all jobs, in a sweep; call inside `hydra.main`."""
+    hydra = HydraConfig.get()
+    return Path(hydra.runtime.output_dir).parent if hydra.mode == RunMode.MULTIRUN else None
+
+
+def refuse_in_sweep(*, starts_processes: bool) -> None:
+    """Raise ValueError for a job of a sweep that would start processes for more devices.
+
+    Lightning 2.6 starts them as sweeps of their own, in folders of their own.
+    """
+    in_sweep = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    if in_sweep and starts_processes:
+        raise ValueError(
+            "a job of a sweep trains on one device: add trainer.devices=1, or hand the jobs to"
+            " Slurm with hydra/launcher=submitit_slurm"
+        )
 
 
 def fill_in(composed: DictConfig, folder: str, command: list[str]) -> DictConfig:

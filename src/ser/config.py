@@ -6,125 +6,14 @@ nor anything heavy is imported here.
 """
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from ser.corpora import CORPORA
-from ser.data_config import DataConfig, Part, SplitConfig, is_folder_or_none
+from ser.data_config import DataConfig, Part, Sampling, SplitConfig, is_folder_or_none
+from ser.model_config import Mode, ModelConfig, Schedule
 from ser.setting import group, require, setting
 from ser.trainer_config import ACCELERATORS, TrainerConfig
-
-
-class Schedule(StrEnum):
-    linear = "linear"
-    cosine = "cosine"
-    constant = "constant"
-
-
-class Mode(StrEnum):
-    full = "full"
-    lora = "lora"
-    head = "head"
-
-
-class Pooling(StrEnum):
-    mean = "mean"
-    attention = "attention"
-    statistics = "statistics"
-
-
-@dataclass
-class BackboneConfig:
-    name: str = setting("facebook/wav2vec2-large-xlsr-53", "Hugging Face hub name or local folder")
-    revision: str | None = setting(None, "branch, tag or commit on the hub")
-    pretrained: bool = setting(True, "false: the same architecture with random weights, offline")
-    layerdrop: float = setting(0.0, "probability of skipping a transformer layer in training")
-    mask_time_prob: float = setting(0.05, "SpecAugment: share of time steps masked in training")
-    mask_feature_prob: float = setting(0.0, "SpecAugment: share of channels masked in training")
-    architecture: dict[str, Any] = setting({}, "model configuration used where pretrained=false")
-
-    def __post_init__(self) -> None:
-        on_the_hub = self.name.count("/") == 1 and not self.name.startswith((".", "/", "~"))
-        found = on_the_hub or Path(self.name).expanduser().is_dir()
-        rule = "neither a folder that exists nor OWNER/NAME on the hub"
-        require(found or not self.pretrained, "model.backbone.name", self.name, rule)
-        for key in ("layerdrop", "mask_time_prob", "mask_feature_prob"):
-            share = getattr(self, key)
-            require(0 <= share < 1, f"model.backbone.{key}", share, "at least 0 and below 1")
-
-
-@dataclass
-class AdapterConfig:
-    rank: int = setting(8, "of the two small matrices beside each adapted one")
-    alpha: float = setting(16.0, "their product counts alpha / rank times")
-    dropout: float = setting(0.0, "of what goes into them")
-
-    def __post_init__(self) -> None:
-        require(self.rank >= 1, "model.lora.rank", self.rank, "at least 1")
-        require(0 < self.alpha < 1e3, "model.lora.alpha", self.alpha, "must be above 0, and finite")
-        dropout = self.dropout
-        require(0 <= dropout < 1, "model.lora.dropout", dropout, "at least 0 and below 1")
-
-
-@dataclass
-class ModelConfig:
-    mode: Mode = setting(
-        Mode.full, "full: all weights; lora: low-rank adapters and head; head: classifier alone"
-    )
-    top_layers: int | None = setting(
-        None, "train only so many of the last transformer layers; null: all"
-    )
-    weighted_layers: bool = setting(False, "classify a learned weighted sum of all layers (SUPERB)")
-    pooling: Pooling = setting(
-        Pooling.mean, "of the frames; statistics: mean and standard deviation"
-    )
-    cache_hidden_states: bool = setting(
-        True, "compute what lies below the first trained layer once, and keep it in data.cache_dir"
-    )
-    backbone: BackboneConfig = group(BackboneConfig)
-    lora: AdapterConfig = group(AdapterConfig)
-    freeze_feature_encoder: bool = setting(True, "keep the convolutional front end as it is")
-    lr: float = setting(3e-5, "peak learning rate of AdamW")
-    classifier_lr: float | None = setting(None, "of all above the backbone; null: as model.lr")
-    layer_decay: float = setting(1.0, "learning rate of a layer as a share of that of the next")
-    weight_decay: float = setting(0.01, "of AdamW; not on norms and biases")
-    schedule: Schedule = setting(Schedule.linear, "learning rate after the warm-up")
-    warmup_ratio: float = setting(0.1, "share of all steps in which the learning rate rises")
-    label_smoothing: float = setting(0.0, "of the cross-entropy")
-
-    def __post_init__(self) -> None:
-        for key in ("lr", "classifier_lr"):
-            rate = getattr(self, key)
-            valid = rate is None or 0 < rate < 1e3
-            require(valid, f"model.{key}", rate, "must be above 0, and finite")
-        share = self.layer_decay
-        require(0 < share <= 1, "model.layer_decay", share, "above 0, and at most 1")
-        top = self.top_layers
-        require(top is None or top >= 1, "model.top_layers", top, "at least 1, or null for all")
-        require(
-            top is None or self.mode != Mode.head,
-            "model.top_layers",
-            top,
-            "model=head trains no layer; choose model=full or model=lora",
-        )
-        partly = self.mode != Mode.full or top is not None or self.weighted_layers
-        require(
-            self.backbone.layerdrop == 0 or not partly,
-            "model.backbone.layerdrop",
-            self.backbone.layerdrop,
-            "skipping layers goes with model=full alone, without top_layers and weighted_layers",
-        )
-        decay = self.weight_decay
-        require(0 <= decay < 1e3, "model.weight_decay", decay, "0 or more, and finite")
-        for key in ("warmup_ratio", "label_smoothing"):
-            share = getattr(self, key)
-            require(0 <= share < 1, f"model.{key}", share, "at least 0 and below 1")
-
-    @property
-    def freezes_layers(self) -> bool:
-        """Whether the network is the same in every step up to some layer."""
-        return self.mode == Mode.head or self.top_layers is not None
 
 
 @dataclass
@@ -133,6 +22,7 @@ class TrainConfig:
     output_dir: str = setting("???", "folder of this run; runs/DATE_TIME, or where ckpt lies")
     ckpt: str | None = setting(None, "checkpoint to resume from")
     command: list[str] = setting([], "the options as typed; filled in by itself")
+    evaluate: bool = setting(False, "judge the best checkpoint on the test part at the end")
     data: DataConfig = group(DataConfig)
     split: SplitConfig = group(SplitConfig)
     model: ModelConfig = group(ModelConfig)
@@ -145,7 +35,17 @@ class TrainConfig:
         require_file("ckpt", self.ckpt)
         if not self.logger and "learning_rate" in self.callbacks:
             raise ValueError("callbacks.learning_rate needs a logger: ~callbacks.learning_rate")
-        trainer = self.trainer
+        weights = self.model.class_weights
+        for name in weights if isinstance(weights, dict) else []:
+            rule = f"is none of the classes {', '.join(self.data.label_space)}"
+            require(name in self.data.label_space, "model.class_weights", name, rule)
+        balanced = self.data.sampling == Sampling.balanced
+        rule = "data.sampling=balanced already corrects for rare emotions; choose one of the two"
+        require(not balanced or weights is None, "model.class_weights", weights, rule)
+        trainer, skip = self.trainer, self.model.backbone.layerdrop
+        rule = "on several devices this needs trainer.strategy=ddp_find_unused_parameters_true"
+        shared = trainer.strategy in ("ddp", "fsdp")
+        require(not shared or skip == 0, "model.backbone.layerdrop", skip, rule)
         endless = trainer.max_epochs == -1 and trainer.max_steps == -1
         require(
             not endless or self.model.schedule == Schedule.constant,
@@ -153,6 +53,14 @@ class TrainConfig:
             -1,
             f"model.schedule={self.model.schedule} needs an end; set this or trainer.max_steps",
         )
+
+    @property
+    def reuses_hidden_states(self) -> bool:
+        """Whether what lies below the first trained layer gives the same in every epoch."""
+        model, backbone = self.model, self.model.backbone
+        masked = backbone.mask_time_prob > 0 or backbone.mask_feature_prob > 0
+        same = model.mode == Mode.head or (model.top_layers is not None and not masked)
+        return same and model.cache_hidden_states and not self.data.augment.active
 
 
 @dataclass

@@ -1,34 +1,39 @@
-"""From manifest to batches: dataset, length-bucketed sampler, collate, EmotionDataModule."""
+"""From manifest to batches: dataset, collate, EmotionDataModule."""
 
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from lightning import LightningDataModule
+from lightning.fabric.utilities.seed import pl_worker_init_function
 from torch.utils.data import DataLoader, Dataset, Sampler
 from transformers import Wav2Vec2FeatureExtractor
 
 from ser.audio import MIN_SECONDS, SAMPLE_RATE, Waveform
-from ser.batch import pad
+from ser.augment import Augmentation
 from ser.cache import AudioCache
-from ser.data_config import DataConfig, Padding
+from ser.data_config import DataConfig, Padding, Sampling
+from ser.hidden_states import HiddenStateCache, HiddenStates
 from ser.manifest import Manifest
-
-POOL_BATCHES = 50  # batches whose utterances are sorted by length together
+from ser.sampler import BucketBatchSampler, Place
 
 Batch = dict[str, torch.Tensor]
+Draw = tuple[int, int]  # a row, and the epoch that it is drawn in
 
 
 @dataclass(frozen=True)
 class Example:
-    """One utterance, ready for the network: normalised samples (time,), label, row."""
+    """One utterance, ready for the network: normalised samples (time,), label, row.
 
-    input_values: Waveform
+    In place of the samples there may be hidden states (frames, layers, size).
+    """
+
+    input_values: Waveform | HiddenStates
     label: int
     row: int
 
@@ -47,88 +52,84 @@ class UtteranceDataset(Dataset[Example]):
         cache: AudioCache,
         feature_extractor: Wav2Vec2FeatureExtractor,
         max_seconds: float,
+        augmentation: Augmentation | None = None,
     ) -> None:
-        self.recordings = cache.recordings(utterances["content"].tolist())
+        self.contents = utterances["content"].tolist()
+        self.recordings = cache.recordings(self.contents)
         self.labels = utterances["emotion"].map(labels.index).tolist()
         self.seconds = utterances["seconds"].clip(upper=max_seconds).to_numpy()
         self.feature_extractor = feature_extractor
         self.max_samples = round(max_seconds * SAMPLE_RATE)
+        self.augmentation = augmentation
 
     def __len__(self) -> int:
         return len(self.recordings)
 
-    def __getitem__(self, row: int) -> Example:
-        waveform = self.recordings[row][: self.max_samples]
+    def __getitem__(self, index: int | Draw) -> Example:
+        row, epoch = index if isinstance(index, tuple) else (index, 0)
+        waveform = self.recordings[row]
+        if self.augmentation is not None:
+            waveform = self.augmentation(waveform, epoch, row)
+        waveform = waveform[: self.max_samples]
         values = self.feature_extractor(waveform, sampling_rate=SAMPLE_RATE).input_values[0]
         return Example(np.asarray(values, np.float32), self.labels[row], row)
 
 
-class BucketBatchSampler(Sampler[list[int]]):
-    """Batches of utterances of like length, in an order that depends on seed and epoch alone.
+class HiddenStateDataset(Dataset[Example]):
+    """The same utterances as hidden states (frames, layers, size), read from their cache."""
 
-    Shuffled rows are cut into pools of 50 batches, sorted by length inside a pool, cut into
-    batches, and the batches shuffled, after the bucketing of Khomenko et al. (2016): padding is
-    under 5 % where random batches have over 30 % (a test holds both). Without `shuffle` rows are
-    sorted by length. Over several devices each gets the same number of batches; `rank` and
-    `world_size` share them out, and the first few are given out again to make the numbers even.
-    """
-
-    def __init__(
-        self,
-        seconds: Sequence[float] | np.ndarray,
-        batch_size: int,
-        *,
-        shuffle: bool,
-        seed: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        self.seconds = np.asarray(seconds)
-        self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
-        self.rank, self.world_size = rank, world_size
-        self.epoch = 0
-
-    @property
-    def sampler(self) -> "BucketBatchSampler":
-        """Lightning 2.6 looks for `set_epoch` on `batch_sampler.sampler` only."""
-        return self
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
+    def __init__(self, utterances: UtteranceDataset, states: HiddenStateCache) -> None:
+        self.utterances, self.states = utterances, states
+        self.seconds = utterances.seconds
 
     def __len__(self) -> int:
-        batches = -(-len(self.seconds) // self.batch_size)
-        return -(-batches // self.world_size)
+        return len(self.utterances)
 
-    def __iter__(self) -> Iterator[list[int]]:
-        endless = cycle(self._all_batches())
-        yield from islice(endless, self.rank, len(self) * self.world_size, self.world_size)
-
-    def _all_batches(self) -> list[list[int]]:
-        generator = np.random.default_rng((self.seed, self.epoch))
-        rows = np.arange(len(self.seconds))
-        pool = len(rows)
-        if self.shuffle:
-            generator.shuffle(rows)
-            pool = self.batch_size * POOL_BATCHES
-        batches = []
-        for start in range(0, len(rows), pool):
-            chunk = rows[start : start + pool]
-            chunk = chunk[np.argsort(self.seconds[chunk], kind="stable")]
-            cuts = range(self.batch_size, len(chunk), self.batch_size)
-            batches.extend(part.tolist() for part in np.split(chunk, cuts))
-        if self.shuffle:
-            # The one short batch of the epoch comes from the last pool; any place will do.
-            batches = [batches[index] for index in generator.permutation(len(batches))]
-        return batches
+    def __getitem__(self, row: int) -> Example:
+        states = self.states.read(self.utterances.contents[row])
+        return Example(states.copy(), self.utterances.labels[row], row)
 
 
-def collate(examples: list[Example], samples: int) -> Batch:
+class EpochBatchSampler(Sampler[list[Draw]]):
+    """The batches of another sampler, each row with its epoch.
+
+    A loader process that lives through all epochs learns of the epoch in no other way.
+    """
+
+    def __init__(self, sampler: BucketBatchSampler) -> None:
+        self.sampler = sampler  # Lightning 2.6 tells this one the epoch
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        for rows in self.sampler:
+            yield [(row, self.sampler.epoch) for row in rows]
+
+
+def balance(labels: Sequence[int]) -> np.ndarray:
+    """The chance of each row where every label that occurs is to be drawn as often."""
+    _, places, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    return 1 / counts[places] / len(counts)
+
+
+def collate(
+    examples: list[Example], samples: int, least: int = round(MIN_SECONDS * SAMPLE_RATE)
+) -> Batch:
     """Pad with zeros on the right, to the longest example or to `samples` if that is more.
 
-    Returns input_values and attention_mask (batch, time), labels and rows (batch,).
+    At least `least` samples of each count as its own. Returns input_values and attention_mask
+    (batch, time), labels and rows (batch,); for hidden states, time is counted in frames, and
+    input_values are (batch, time, layers, size) in half precision.
     """
-    values, mask = pad([example.input_values for example in examples], samples)
+    longest = max([samples, *(len(example.input_values) for example in examples)])
+    first = torch.from_numpy(examples[0].input_values[:0])
+    values = first.new_zeros(len(examples), longest, *first.shape[1:])
+    mask = torch.zeros(len(examples), longest, dtype=torch.long)
+    for place, example in enumerate(examples):
+        length = len(example.input_values)
+        values[place, :length] = torch.from_numpy(example.input_values)
+        mask[place, : max(length, least)] = 1
     return {
         "input_values": values,
         "attention_mask": mask,
@@ -137,8 +138,18 @@ def collate(examples: list[Example], samples: int) -> Batch:
     }
 
 
+def start_worker(index: int) -> None:
+    """A loader process is seeded by Lightning, and leaves signals to the process that trains.
+
+    Ctrl-C and Slurm reach every process; the one that trains ends its step first.
+    """
+    pl_worker_init_function(index)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
 class EmotionDataModule(LightningDataModule):
-    """The loaders of the three parts of a manifest."""
+    """The loaders of the three parts of a manifest; training starts from `start`."""
 
     def __init__(
         self,
@@ -151,6 +162,8 @@ class EmotionDataModule(LightningDataModule):
         self.manifest, self.config, self.seed = manifest, config, seed
         self.feature_extractor = feature_extractor
         self.cache = AudioCache(Path(config.cache_dir))
+        self.states: HiddenStateCache | None = None  # for training and validation, where set
+        self.start = Place()
 
     def train_dataloader(self) -> DataLoader[Example]:
         return self.loader("train", shuffle=True)
@@ -161,6 +174,7 @@ class EmotionDataModule(LightningDataModule):
     def loader(self, part: str, *, shuffle: bool = False) -> DataLoader[Example]:
         """The batches of one part; `rows` in a batch count the rows of `manifest.part(part)`."""
         config, trainer = self.config, self.trainer
+        changing = shuffle and config.augment.active
         utterances = self.manifest.part(part)
         dataset = UtteranceDataset(
             utterances,
@@ -168,23 +182,33 @@ class EmotionDataModule(LightningDataModule):
             self.cache,
             self.feature_extractor,
             config.max_seconds,
+            Augmentation(config.augment, self.seed, config.max_seconds) if changing else None,
         )
+        balanced = shuffle and config.sampling == Sampling.balanced
+        least = config.max_seconds if config.padding == Padding.uniform else MIN_SECONDS
         sampler = BucketBatchSampler(
-            dataset.seconds,
+            dataset.seconds.clip(least),
             config.batch_size,
+            max_batch_seconds=config.max_batch_seconds,
             shuffle=shuffle,
             seed=self.seed,
             # Only training is shared out: of an evaluation in even shares, some utterances would
             # be counted twice.
             rank=trainer.global_rank if trainer and shuffle else 0,
             world_size=trainer.world_size if trainer and shuffle else 1,
+            start=self.start if shuffle else None,
+            chances=balance(dataset.labels) if balanced else None,
         )
-        least = config.max_seconds if config.padding == Padding.uniform else MIN_SECONDS
+        join = partial(collate, samples=round(least * SAMPLE_RATE))
+        stored = self.states is not None and part != "test"
+        if stored:
+            join = partial(collate, samples=0, least=0)
         return DataLoader(
-            dataset,  # pyright: ignore[reportArgumentType]
-            batch_sampler=sampler,
-            collate_fn=partial(collate, samples=round(least * SAMPLE_RATE)),
+            HiddenStateDataset(dataset, self.states) if stored else dataset,  # pyright: ignore
+            batch_sampler=EpochBatchSampler(sampler) if changing else sampler,
+            collate_fn=join,
             num_workers=config.num_workers,
+            worker_init_fn=start_worker,
             persistent_workers=config.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
         )

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from ser.augment_config import AugmentConfig
 from ser.corpora import CORPORA
 from ser.labels import LABELS
-from ser.setting import require, setting, suggest
+from ser.setting import group, require, setting, suggest
 
 
 class Padding(StrEnum):
@@ -22,6 +23,11 @@ class LabelSource(StrEnum):
 class Ambiguous(StrEnum):
     keep = "keep"
     drop = "drop"
+
+
+class Sampling(StrEnum):
+    shuffled = "shuffled"
+    balanced = "balanced"
 
 
 class SplitKind(StrEnum):
@@ -80,7 +86,14 @@ class DataConfig:
     )
     max_seconds: float = setting(8.0, "longer utterances are trimmed to this")
     padding: Padding = setting(Padding.dynamic, "dynamic: to the batch; uniform: to max_seconds")
+    sampling: Sampling = setting(
+        Sampling.shuffled, "balanced: each emotion as often, drawn with replacement"
+    )
+    augment: AugmentConfig = group(AugmentConfig)
     batch_size: int = setting(16, "utterances a batch, per device")
+    max_batch_seconds: float | None = setting(
+        None, "in place of batch_size: so much audio a batch, padding included, per device"
+    )
     num_workers: int = setting(
         0, "loader processes; reading the cache costs well under 1 ms a clip"
     )
@@ -91,6 +104,14 @@ class DataConfig:
         within = 0.25 <= self.max_seconds <= 3600
         require(within, "data.max_seconds", self.max_seconds, "from 0.25 s to an hour")
         require(self.batch_size >= 1, "data.batch_size", self.batch_size, "at least 1")
+        budget = self.max_batch_seconds
+        fits = budget is None or self.max_seconds <= budget < 1e6
+        rule = f"null, or at least data.max_seconds={self.max_seconds}, and finite"
+        require(fits, "data.max_batch_seconds", budget, rule)
+        balanced = self.sampling == Sampling.balanced
+        rule = "draws batches of data.batch_size only; leave data.max_batch_seconds out"
+        free = not balanced or self.max_batch_seconds is None
+        require(free, "data.sampling", self.sampling, rule)
         require(self.num_workers >= 0, "data.num_workers", self.num_workers, "0 or more")
 
     def check_sources(self) -> None:

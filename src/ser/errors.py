@@ -66,7 +66,7 @@ def sentence(error: Exception) -> str:
         return f"{error.override} cannot be read as key=value; quote odd characters (see --help)."
     if isinstance(error, MissingConfigException) and error.options is not None:
         name, _, option = str(error.missing_cfg_file).rpartition("/")
-        return f"{name}={option}: there is only {', '.join(error.options)}."
+        return f"{name}={option}: there is only {', '.join(sorted(error.options))}."
     cause = error
     while cause is not None and not isinstance(cause, OmegaConfBaseException):
         cause = cause.__cause__ or cause.__context__

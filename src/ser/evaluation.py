@@ -15,11 +15,11 @@ from transformers import Wav2Vec2FeatureExtractor
 from ser import exposure, report, robustness
 from ser.cache import AudioCache
 from ser.compose import from_plain
-from ser.config import EvaluateConfig, TrainConfig
+from ser.config import EvaluateConfig, Part, TrainConfig
 from ser.data import EmotionDataModule
-from ser.data_config import Part
+from ser.data_config import DataConfig
 from ser.judgement import Predicted, judge, judge_by, judge_speakers
-from ser.manifest import Manifest, read
+from ser.manifest import Manifest, Reason, read
 from ser.metrics import Scores
 from ser.mistakes import find_mistakes
 from ser.model import Blueprint, load_network, read_temperature, run_folder
@@ -89,7 +89,7 @@ def evaluate(config: EvaluateConfig) -> Scores:
 def adapt(config: EvaluateConfig, blueprint: Blueprint) -> TrainConfig:
     """The settings of the training, with what differs now."""
     try:
-        return from_plain(blueprint.config, changes(config))
+        return from_plain(blueprint.config, changes(config, blueprint))
     except (ValueError, OmegaConfBaseException) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(
@@ -104,42 +104,34 @@ def choose(config: EvaluateConfig, settings: TrainConfig, blueprint: Blueprint) 
     nothing is left to judge.
     """
     asked, known = config.data.corpora, settings.data.corpora
+    table = config.data.table if settings.data.table is None else None
     new = [name for name in asked if name not in known]
-    if not new:
-        manifest = prepare(settings.data, settings.split)
-        check_data(manifest, blueprint, Path(config.ckpt))
-        part, utterances = str(config.part), manifest.part(config.part)
-        if asked:
-            utterances = utterances[utterances["corpus"].isin(asked)].reset_index(drop=True)
-        if utterances.empty:
-            raise ValueError(f"data.corpora={asked} has no utterance in the {part} part")
-        return Subject(manifest, part, utterances, manifest.part("train"), {})
-    if len(new) < len(asked):
-        raise ValueError(
-            f"data.corpora={asked}: {', '.join(new)} are new to the model and the others are not;"
-            " evaluate them one after the other"
-        )
-    manifest = build(replace(settings.data, corpora=asked), cache_of(settings))
-    manifest = replace(manifest, utterances=manifest.utterances.assign(split="test"))
-    utterances, left_out = map_emotions(manifest.utterances, settings, blueprint.labels)
-    return Subject(manifest, "whole", utterances, utterances.iloc[:0], left_out)
+    if new or table is not None:
+        if len(new) < len(asked):
+            raise ValueError(
+                f"data.corpora={asked}: some of these are new to the model and some are not;"
+                " evaluate them one after the other"
+            )
+        return meet(replace(settings.data, corpora=new, table=table))
+    manifest = prepare(settings.data, settings.split)
+    check_data(manifest, blueprint, Path(config.ckpt))
+    part, utterances = str(config.part), manifest.part(config.part)
+    if asked:
+        utterances = utterances[utterances["corpus"].isin(asked)].reset_index(drop=True)
+    if utterances.empty:
+        raise ValueError(f"data.corpora={asked} has no utterance in the {part} part")
+    return Subject(manifest, part, utterances, manifest.part("train"), {})
 
 
-def map_emotions(
-    utterances: pd.DataFrame, settings: TrainConfig, labels: list[str]
-) -> tuple[pd.DataFrame, dict[str, int]]:
-    """The utterances as the model would name them, and how many of which emotion it cannot.
-
-    Raises ValueError where the model knows none of the emotions.
-    """
-    named = utterances["emotion"].replace(settings.data.merge)
-    known = named.isin(labels)
-    if not known.any():
-        emotions = ", ".join(sorted(utterances["emotion"].unique()))
-        raise ValueError(f"the model knows none of {emotions}, only {', '.join(labels)}")
-    left_out = utterances["emotion"][~known].value_counts().sort_index()
-    counts = {str(name): int(number) for name, number in left_out.items()}
-    return utterances.assign(emotion=named)[known].reset_index(drop=True), counts
+def meet(data: DataConfig) -> Subject:
+    """All of the data, which are new to the model, under the names that it knows."""
+    manifest = build(data, AudioCache(Path(data.cache_dir)))
+    utterances = manifest.utterances.assign(split="test")
+    lost = manifest.dropped[manifest.dropped["reason"] == Reason.LEFT_OUT]
+    counts = lost["emotion"].value_counts().sort_index()
+    left_out = {str(name): int(number) for name, number in counts.items()}
+    whole = replace(manifest, utterances=utterances)
+    return Subject(whole, "whole", utterances, utterances.iloc[:0], left_out)
 
 
 def describe_command(config: EvaluateConfig) -> list[str]:
@@ -147,6 +139,8 @@ def describe_command(config: EvaluateConfig) -> list[str]:
     words = [f"ckpt={config.ckpt}"]
     if config.part != Part.test:
         words.append(f"part={config.part}")
+    if config.data.table is not None:
+        words.append(f"data.table={config.data.table}")
     if config.data.corpora:
         words.append(f"data.corpora=[{','.join(config.data.corpora)}]")
     if config.robustness:
@@ -164,11 +158,13 @@ def report_folder(config: EvaluateConfig) -> Path:
     return run_folder(checkpoint) / name
 
 
-def changes(config: EvaluateConfig) -> dict[str, Any]:
+def changes(config: EvaluateConfig, blueprint: Blueprint) -> dict[str, Any]:
     """What differs from training: where things lie now, and batch size; nothing is resumed."""
     given = {name: value for name, value in asdict(config.data).items() if value is not None}
     given["paths"] = {name: path for name, path in config.data.paths.items() if path is not None}
     del given["corpora"]
+    if blueprint.config["data"].get("table") is None:
+        given.pop("table", None)  # a table that is new to the model has not moved
     return {"data": given, "ckpt": None}
 
 

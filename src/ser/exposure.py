@@ -1,7 +1,7 @@
-"""How much of a part the model met in training: its speakers, its sentences, near copies of it.
+"""How much of a part the model met in training: its speakers, its sentences, copies of it.
 
-Identical recordings are never in two parts (`ser.manifest`, `ser.splits`). A near copy is the same
-recording once more, encoded, resampled, trimmed or scaled otherwise (`ser.near_duplicates`).
+Identical recordings are dropped, and near-duplicates are found, when the manifest is built
+(`ser.near_duplicates`); splits keep them in one part where they can (`ser.splits`).
 """
 
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ import pandas as pd
 class Exposure:
     """Counts in the judged part, and how many of them training had as well.
 
-    Of the `examined` recordings `near_copies` have a near copy there.
+    `near_copies` are recordings of which training had a near-duplicate.
     """
 
     speakers: int
     seen_speakers: int
     sentences: int
     seen_sentences: int
-    examined: int
+    recordings: int
     near_copies: int
 
     def describe(self) -> str:
@@ -36,20 +36,19 @@ class Exposure:
             said = f"; {self.seen_sentences} of its {self.sentences} sentences were, too"
         copies = ""
         if self.near_copies:
-            copies = f"; {self.near_copies} of {self.examined} recordings have a near copy there"
+            copies = f"; {self.near_copies} of {self.recordings} recordings have a near copy there"
         return f"{who}{said}{copies}."
 
 
 def examine(part: pd.DataFrame, train: pd.DataFrame) -> Exposure:
     """Compare the utterances of a part with those of training; both are rows of a manifest."""
-    sentences, seen = spoken(part), spoken(train)
-    speakers = set(part["speaker"]) - {""}
+    sentences, speakers = spoken(part), set(part["speaker"]) - {""}
     return Exposure(
         speakers=len(speakers),
         seen_speakers=len(speakers & set(train["speaker"])),
         sentences=len(sentences),
-        seen_sentences=len(sentences & seen),
-        examined=len(part),
+        seen_sentences=len(sentences & spoken(train)),
+        recordings=len(part),
         near_copies=int(part["recording"].isin(set(train["recording"])).sum()),
     )
 

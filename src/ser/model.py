@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from ser.audio import MIN_SECONDS, SAMPLE_RATE
-from ser.config import BackboneConfig, Mode, ModelConfig
+from ser.model_config import BackboneConfig, Mode, ModelConfig
 from ser.network import FAMILIES, EmotionNetwork, network_class
 from ser.tuning import HEAD, merge_adapters
 

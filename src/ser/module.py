@@ -1,7 +1,8 @@
 """EmotionClassifier, the LightningModule: loss, optimiser, schedule, metrics."""
 
 import logging
-from collections.abc import Iterator
+import random
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -15,10 +16,12 @@ from transformers import get_scheduler
 
 from ser import figures
 from ser.calibration import fit_temperature
-from ser.config import ModelConfig, Schedule
 from ser.data import Batch
+from ser.guards import TrainingError
+from ser.losses import EmotionLoss, mix
 from ser.metrics import build_metrics
 from ser.model import Blueprint
+from ser.model_config import ModelConfig, Schedule
 from ser.network import EmotionNetwork
 from ser.tuning import parameter_groups
 
@@ -34,48 +37,71 @@ SCHEDULERS = {
 class EmotionClassifier(LightningModule):
     """A Hugging Face audio classifier in training; the blueprint travels in its checkpoints."""
 
-    def __init__(self, network: EmotionNetwork, blueprint: Blueprint, config: ModelConfig) -> None:
+    def __init__(
+        self,
+        network: EmotionNetwork,
+        blueprint: Blueprint,
+        config: ModelConfig,
+        class_weights: Sequence[float] | None = None,
+    ) -> None:
         super().__init__()
         self.save_hyperparameters(asdict(blueprint), logger=False)
         self.network, self.config, self.labels = network, config, blueprint.labels
+        self.criterion = EmotionLoss(config, class_weights)
         self.seed = int(blueprint.config["seed"])
         self.synthetic = blueprint.config["data"]["synthetic"] is not None
         self.val_metrics = build_metrics(len(blueprint.labels))
         self.validated: list[tuple[torch.Tensor, torch.Tensor]] = []  # logits and labels
         self.temperature: float | None = None
         self.validated_step = -1
+        self.weight = 1.0
 
     def forward(self, input_values: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Logits (batch, classes) in full precision of waveforms (batch, time)."""
         return self.network(input_values, attention_mask=attention_mask).logits.float()
 
-    def on_train_epoch_start(self) -> None:
-        """Make dropout and SpecAugment depend on seed, epoch and device alone.
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Make dropout and SpecAugment depend on seed, epoch, batch and device alone.
 
         So a resumed run repeats an uninterrupted one, and no two devices drop the same units.
         """
-        entropy = (self.seed, self.current_epoch, self.global_rank)
+        entropy = (self.seed, self.current_epoch, batch_idx, self.global_rank)
         state = int(np.random.SeedSequence(entropy).generate_state(1)[0])
         torch.manual_seed(state)
         np.random.seed(state)
+        random.seed(state)
+        loader: Any = self.trainer.train_dataloader
+        sampler = loader.batch_sampler.sampler  # of batches with their epoch, the one below
+        self.weight = sampler.weight(batch_idx, self.trainer.accumulate_grad_batches)
+
+    def backward(self, loss: torch.Tensor, *args: Any, **kwargs: Any) -> None:
+        """Each utterance of an optimiser step counts the same, whatever batch it is in."""
+        super().backward(loss * self.weight, *args, **kwargs)
 
     def on_train_start(self) -> None:
         if self.trainer.ckpt_path and self.trainer.is_global_zero:
             log.info("resumed at step %d", self.global_step)
 
-    def training_step(self, batch: Batch) -> torch.Tensor:
-        logits = self(batch["input_values"], batch["attention_mask"])
-        smoothing = self.config.label_smoothing
-        loss = cross_entropy(logits, batch["labels"], label_smoothing=smoothing)
+    def training_step(self, batch: Batch, batch_idx: int = 0) -> torch.Tensor:
+        inputs, mask, labels = batch["input_values"], batch["attention_mask"], batch["labels"]
+        if self.config.mixup > 0:
+            entropy = (self.seed, self.current_epoch, self.global_rank, batch_idx)
+            mixture = mix(inputs, mask, self.config.mixup, np.random.default_rng(entropy))
+            logits = self(mixture.inputs, mixture.mask)
+            loss = mixture.loss(self.criterion, logits, labels)
+        else:
+            logits = self(inputs, mask)
+            loss = self.criterion(logits, labels)
         self.log("train/loss", loss, on_step=True, prog_bar=True, batch_size=len(logits))
         return loss
 
-    def validation_step(self, batch: Batch) -> None:
+    def validation_step(self, batch: Batch) -> torch.Tensor:
         logits = self(batch["input_values"], batch["attention_mask"])
         loss = cross_entropy(logits, batch["labels"])
         self.log("val/loss", loss, prog_bar=True, batch_size=len(logits))
         self.val_metrics.update(logits, batch["labels"])
         self.validated.append((logits.cpu(), batch["labels"].cpu()))
+        return logits
 
     def on_validation_epoch_start(self) -> None:
         self.validated.clear()
@@ -102,13 +128,13 @@ class EmotionClassifier(LightningModule):
             self.logger.experiment.add_figure("val/confusion", picture, self.global_step)
 
     def check_finite(self) -> None:
-        """Raise ValueError where the weights have become infinite or no number.
+        """Raise TrainingError where the weights have become infinite or no number.
 
         It comes before the checkpoints are written, so those of the last validation are kept.
         """
         if all(bool(parameter.isfinite().all()) for parameter in self.network.parameters()):
             return
-        raise ValueError(
+        raise TrainingError(
             f"training has diverged in epoch {self.current_epoch}: the weights are not finite any"
             f" more; try a lower model.lr (it is {self.config.lr}), a longer model.warmup_ratio, or"
             " trainer.precision=32-true; the checkpoints of the last validation are kept"

@@ -14,7 +14,7 @@ from transformers import MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING, PreTrainedConfi
 from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-from ser.config import Pooling
+from ser.model_config import Pooling
 from ser.pooling import POOLINGS
 
 # The families with the same parts under the same names, `model_type` in their configurations.
@@ -133,13 +133,13 @@ class EmotionNetwork(PreTrainedModel):
             attention_mask = waveforms.new_ones(waveforms.shape, dtype=torch.long)
         mask = self.backbone._get_feature_vector_attention_mask(frames, attention_mask)
         everything = self.weighted or layer < self.depth
-        if padded:  # the plain layers are faster
-            self.tell_lengths(attention_mask.sum(-1), mask)
-        try:
-            output = self.backbone(
-                waveforms, attention_mask=attention_mask, output_hidden_states=everything
-            )
-        finally:
+        # Not taken back below: gradient checkpointing computes the layers once more. Without
+        # padding the plain layers are faster.
+        self.tell_lengths(attention_mask.sum(-1) if padded else None, mask if padded else None)
+        output = self.backbone(
+            waveforms, attention_mask=attention_mask, output_hidden_states=everything
+        )
+        if torch.compiler.is_exporting():  # which refuses tensors that stay behind
             self.tell_lengths(None, None)
         if self.weighted:
             return torch.stack(output.hidden_states[: layer + 1], dim=2), mask

@@ -45,6 +45,8 @@ def count(value: int) -> str:
     return f"{value:,}"
 
 
+NO_METADATA: Any = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+
 environment = Environment(
     loader=PackageLoader("ser"),
     autoescape=lambda name: name is None or name.endswith((".html", ".css")),
@@ -82,5 +84,5 @@ def draw_svg(figure: Figure) -> str:
     """A figure as an SVG document with its text as text, the same bytes every time."""
     buffer = io.StringIO()
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "ser"}):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+        figure.savefig(buffer, format="svg", transparent=True, metadata=NO_METADATA)
     return buffer.getvalue()

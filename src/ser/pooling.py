@@ -7,7 +7,7 @@ is off by half a percent.
 import torch
 from torch import nn
 
-from ser.config import Pooling
+from ser.model_config import Pooling
 
 
 class MeanPooling(nn.Module):

@@ -87,30 +87,30 @@ DISTURBANCES = {
 
 
 class DisturbedAudio:
-    """Reads as an AudioCache does, each waveform disturbed."""
+    """Gives recordings as an AudioCache does, each disturbed."""
 
     def __init__(self, audio: AudioCache, name: str, level: float, seed: int) -> None:
-        self.audio, self.disturb = audio, DISTURBANCES[name].disturb
-        self.level, self.seed = level, seed
+        self.audio, self.name, self.level, self.seed = audio, name, level, seed
 
     def recordings(self, contents: Sequence[str]) -> "DisturbedRecordings":
-        return DisturbedRecordings(self.audio.recordings(contents), self)
+        return DisturbedRecordings(self.audio.recordings(contents), list(contents), self)
 
 
 @dataclass(frozen=True)
 class DisturbedRecordings:
-    """Reads as `Recordings` do, each waveform disturbed by numbers of its own."""
+    """Waveforms by row, disturbed when they are read."""
 
     recordings: Recordings
-    audio: DisturbedAudio
+    contents: list[str]
+    how: DisturbedAudio
 
     def __len__(self) -> int:
-        return len(self.recordings)
+        return len(self.contents)
 
     def __getitem__(self, row: int) -> Waveform:
-        content = self.recordings.clips[row].content
-        generator = np.random.default_rng([self.audio.seed, int(content[:15], 16)])
-        return self.audio.disturb(self.recordings[row], self.audio.level, generator)
+        generator = np.random.default_rng([self.how.seed, int(self.contents[row][:15], 16)])
+        disturb = DISTURBANCES[self.how.name].disturb
+        return disturb(self.recordings[row], self.how.level, generator)
 
 
 @dataclass(frozen=True)

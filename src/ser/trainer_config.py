@@ -118,11 +118,37 @@ def check_monitor(key: str, monitor: str, mode: str) -> None:
 class LastCheckpointConfig:
     """Apart from the best one: `save_last` of Lightning 2.6 is a copy of the best checkpoint."""
 
-    _target_: str = "lightning.pytorch.callbacks.ModelCheckpoint"
+    _target_: str = "ser.last_checkpoint.LastCheckpoint"
     dirpath: str = "${output_dir}/checkpoints"
-    filename: str = "last"
-    enable_version_counter: bool = False
-    save_on_train_epoch_end: bool = False
+    every_minutes: float | None = setting(
+        10.0, "last.ckpt is written after each validation, and so often between; null: not"
+    )
+    every_steps: int | None = setting(None, "and after so many optimiser steps; null: not")
+
+    def __post_init__(self) -> None:
+        for key in ("every_minutes", "every_steps"):
+            often = getattr(self, key)
+            name = f"callbacks.last_checkpoint.{key}"
+            require(often is None or 0 < often < 1e9, name, often, "above 0, or null")
+
+
+@dataclass
+class GuardsConfig:
+    _target_: str = "ser.guards.Guards"
+    patience: int = setting(2, "validations at the level of guessing, then a warning")
+
+    def __post_init__(self) -> None:
+        require(self.patience >= 1, "callbacks.guards.patience", self.patience, "at least 1")
+
+
+@dataclass
+class MonitoringConfig:
+    _target_: str = "ser.monitoring.Monitoring"
+    worst_errors: int = setting(4, "validation errors whose audio TensorBoard plays")
+
+    def __post_init__(self) -> None:
+        errors = self.worst_errors
+        require(errors >= 0, "callbacks.monitoring.worst_errors", errors, "0 or more")
 
 
 @dataclass
@@ -174,6 +200,8 @@ SCHEMA = {
     "callbacks": {
         "checkpoint": CheckpointConfig,
         "last_checkpoint": LastCheckpointConfig,
+        "guards": GuardsConfig,
+        "monitoring": MonitoringConfig,
         "early_stopping": EarlyStoppingConfig,
         "learning_rate": LearningRateConfig,
         "progress_bar": ProgressBarConfig,

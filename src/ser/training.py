@@ -1,47 +1,47 @@
 """train(config) -> where the best checkpoint lies and how good it is."""
 
 import logging
-import os
+import signal
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import yaml
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning import Trainer, seed_everything
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.accelerators import CUDAAccelerator
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from ser import provenance, report
+from ser import hidden_states, provenance, report
+from ser.acceleration import accelerate, explain_memory
 from ser.audio import SAMPLE_RATE
-from ser.compose import to_plain
+from ser.compose import refuse_in_sweep, to_plain
 from ser.config import TrainConfig
 from ser.data import EmotionDataModule
+from ser.guards import TrainingError
+from ser.hidden_states import HiddenStateCache
+from ser.last_checkpoint import AtomicCheckpointIO, LastCheckpoint
+from ser.losses import weigh_classes
 from ser.manifest import Manifest
 from ser.model import (
     Blueprint,
     build_feature_extractor,
     build_network,
     plain,
-    read_checkpoint,
 )
 from ser.module import EmotionClassifier
 from ser.preparation import prepare
+from ser.resume import check_resumable
 from ser.trainer_config import TrainerConfig
 from ser.tuning import set_trainable
-
-# With these changed, resumed training would be something else than either run.
-FIXED_WHEN_RESUMED = frozenset(
-    {"seed", "data.batch_size", "data.max_seconds", "data.padding", "data.corpora"}
-    | {"data.labels", "data.merge"}
-    | {"trainer.accumulate_grad_batches"}
-)
-
 
 log = logging.getLogger(__name__)
 
@@ -59,21 +59,34 @@ class TrainResult:
     score: float
 
 
-def train(config: TrainConfig) -> TrainResult:
+def train(config: TrainConfig, callbacks: Sequence[Callback] = ()) -> TrainResult:
     """Prepare the data, fit, and keep the best and the last checkpoint in `output_dir`.
+
+    `callbacks` watch it besides those of the settings.
 
     Raises ValueError or OSError, in one sentence, for what the user can mend.
     """
     quieten()
     seed_everything(config.seed, workers=True, verbose=False)
-    refuse_to_overwrite(Path(config.output_dir), config.ckpt)
+    rank_zero_only(refuse_to_overwrite)(Path(config.output_dir), config.ckpt)
     trainer = build_trainer(config.trainer)  # first: what the machine has not is known at once
+    layerdrop = config.model.backbone.layerdrop
+    if layerdrop > 0 and trainer.world_size > 1:  # DDP waits for the gradients of skipped layers
+        raise ValueError(f"model.backbone.layerdrop={layerdrop}: only with trainer.devices=1")
+    cast(Any, trainer).callbacks.extend(callbacks)
+    refuse_in_sweep(starts_processes=trainer.strategy.launcher is not None)
     manifest = prepare(config.data, config.split)
     rank_zero_only(report.show_data)(manifest, config.data)
     module, data = build(config, manifest)
     if config.ckpt is not None:
-        check_resumable(Path(config.ckpt), config, module)
+        data.start = check_resumable(
+            Path(config.ckpt), config, Blueprint(**module.hparams), trainer.world_size
+        )
     record(manifest, config)
+    if config.reuses_hidden_states:
+        store_hidden_states(trainer, module, data)
+    elif config.model.freezes_layers and config.model.cache_hidden_states:
+        log.info("hidden states are not kept: SpecAugment or augmentation makes each epoch differ")
     started = time.monotonic()
     fit(trainer, module, data, config)
     if not config.trainer.fast_dev_run:
@@ -97,14 +110,49 @@ def build(config: TrainConfig, manifest: Manifest) -> tuple[EmotionClassifier, E
         feature_extractor=plain(feature_extractor),
         manifest=manifest.fingerprint,
     )
-    module = EmotionClassifier(network, blueprint, config.model)
+    accelerate(network, config.model)
+    emotions = manifest.part("train")["emotion"].tolist()
+    weights = weigh_classes(config.model, blueprint.labels, emotions)
+    module = EmotionClassifier(network, blueprint, config.model, weights)
     return module, EmotionDataModule(manifest, config.data, feature_extractor, config.seed)
+
+
+def store_hidden_states(
+    trainer: Trainer, module: EmotionClassifier, data: EmotionDataModule
+) -> None:
+    """Compute what lies below the first trained layer, and train from it on.
+
+    Of several processes on a machine, the first computes and the others wait for it.
+    """
+    network, parts = module.to(trainer.strategy.root_device).network, ("train", "val")
+    recipe = hidden_states.describe(
+        network, data.config.max_seconds, trainer.precision, module.hparams["feature_extractor"]
+    )
+    cache = HiddenStateCache(Path(data.config.cache_dir), recipe)
+    contents = [data.manifest.part(part)["content"].tolist() for part in parts]
+
+    def batches() -> hidden_states.Batches:
+        for part, names in zip(parts, contents, strict=True):
+            for batch in data.loader(part):
+                rows = [names[row] for row in batch["rows"].tolist()]
+                yield rows, batch["input_values"], batch["attention_mask"]
+
+    context = trainer.precision_plugin.forward_context
+    hidden_states.fill(cache, network, batches(), [*contents[0], *contents[1]], context)
+    data.states = cache
+    log.info("training from layer %d on, on hidden states of %s", recipe.layer, cache.folder)
 
 
 def build_trainer(config: TrainerConfig) -> Trainer:
     """Lightning's trainer; raises ValueError where it cannot have what the settings ask for."""
+    plugins: list[Any] = [AtomicCheckpointIO()]
+    if SLURMEnvironment.detect():
+        # Lightning 2.6 would put a checkpoint of its own into the working folder when Slurm takes
+        # the job away, and silently prefer it to `ckpt` from then on.
+        plugins.append(SLURMEnvironment(auto_requeue=False))
     try:
-        return instantiate(replace(config, precision=resolve_precision(config)))
+        settings = replace(config, precision=resolve_precision(config))
+        return instantiate(settings, plugins=plugins)
     except InstantiationException as error:
         hint = "see trainer.accelerator, trainer.devices, trainer.strategy, trainer.precision"
         raise ValueError(f"trainer: {error.__cause__ or error} ({hint})") from error
@@ -127,11 +175,12 @@ def refuse_to_overwrite(output_dir: Path, ckpt: str | None) -> None:
     if output_dir.exists() and not output_dir.is_dir():
         raise ValueError(f"output_dir={folder} is a file; name a folder")
     taken = (output_dir / ".hydra").exists() or (output_dir / "checkpoints").exists()
-    if os.environ.get("LOCAL_RANK", "0") == "0" and ckpt is None and taken:
-        raise ValueError(
-            f"output_dir={folder} already holds a run: name another folder, or go on with that run"
-            f" by adding ckpt={folder / 'checkpoints' / 'last.ckpt'}"
-        )
+    if ckpt is None and taken:
+        last = output_dir / "checkpoints" / "last.ckpt"
+        hint = "remove it, for it has no checkpoint yet"
+        if last.exists():
+            hint = f"go on with that run by adding ckpt={report.shorten(last)}"
+        raise ValueError(f"output_dir={folder} already holds a run: name another folder, or {hint}")
 
 
 @rank_zero_only
@@ -150,73 +199,45 @@ def record(manifest: Manifest, config: TrainConfig) -> None:
         report.write_text(output_dir / ".hydra" / f"{name}.yaml", text)
 
 
-def check_resumable(ckpt: Path, config: TrainConfig, module: EmotionClassifier) -> None:
-    """Raise ValueError where a checkpoint does not fit these settings, or has nothing left to do.
-
-    The optimiser is restored, and the schedule is stretched to the new number of steps.
-    """
-    then, now = read_checkpoint(ckpt)[0], Blueprint(**module.hparams)
-    before, after = flatten(then.config), flatten(now.config)
-    for key in sorted(before.keys() | after.keys()):
-        fixed = key.startswith(("model.", "split.")) or key in FIXED_WHEN_RESUMED
-        if fixed and before.get(key) != after.get(key):
-            raise ValueError(f"ckpt={ckpt} was trained with {key}={before.get(key)}: keep it so")
-    if (then.labels, then.manifest) != (now.labels, now.manifest):
-        raise ValueError(f"ckpt={ckpt} was trained on other data: the corpora have changed since")
-    progress = torch.load(ckpt, weights_only=True, map_location="cpu", mmap=True)
-    if not progress.get("optimizer_states"):
-        raise ValueError(f"ckpt={ckpt} holds no optimiser state: it can be evaluated, not resumed")
-    batches = progress["loops"]["fit_loop"]["epoch_loop.batch_progress"]
-    epochs = progress["epoch"] + bool(batches["is_last_batch"])
-    for done, key in ((epochs, "max_epochs"), (progress["global_step"], "max_steps")):
-        limit = getattr(config.trainer, key)
-        if limit != -1 and done >= limit:
-            raise ValueError(f"ckpt={ckpt} is done, trainer.{key}={limit}: give more to go on")
-
-
-def flatten(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by their full keys."""
-    flat = {}
-    for key, value in settings.items():
-        nested = isinstance(value, dict) and value
-        flat |= flatten(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
-    return flat
-
-
 def fit(
     trainer: Trainer, module: EmotionClassifier, data: EmotionDataModule, config: TrainConfig
 ) -> None:
-    """Train. Raises KeyboardInterrupt for Ctrl-C and SystemExit(143) for SIGTERM.
-
-    Lightning 2.6 turns both into a silent exit.
+    """Train. Raises KeyboardInterrupt for Ctrl-C, SystemExit(143) for SIGTERM, and
+    TrainingError where the memory of the GPU is too small.
     """
     last = report.shorten(Path(config.output_dir) / "checkpoints" / "last.ckpt")
     try:
         trainer.fit(module, data, ckpt_path=config.ckpt)
+    except torch.OutOfMemoryError as error:
+        accumulated = config.trainer.accumulate_grad_batches
+        raise TrainingError(explain_memory(error, config.data.batch_size, accumulated)) from error
     except SystemExit as error:
-        if not trainer.received_sigterm:
-            raise KeyboardInterrupt(f"To go on: python train.py ckpt={last}") from error
-    if trainer.received_sigterm:
-        log.warning("Terminated. To go on: python train.py ckpt=%s", last)
-        raise SystemExit(143)
+        if error.code == 128 + signal.SIGTERM:
+            log.warning("Terminated. To go on: python train.py ckpt=%s", last)
+            raise
+        # Lightning 2.6 turns a Ctrl-C that came before the first step into a silent exit.
+        raise KeyboardInterrupt(f"To go on: python train.py ckpt={last}") from error
 
 
 def finish_epoch(trainer: Trainer, module: EmotionClassifier, data: EmotionDataModule) -> None:
-    """Validate and save what was trained since the last validation.
-
-    Lightning 2.6 ends a run by max_steps or max_time without either, and the work would be lost.
-    """
+    """Validate and save what was trained since the last validation, if its turn had not come."""
     callback: Any = trainer.checkpoint_callback
     if callback is None or module.validated_step == trainer.global_step:
         return
     trainer.validate(module, data, verbose=False)
-    best, score = callback.best_model_score, trainer.callback_metrics.get(callback.monitor)
-    better = torch.gt if callback.mode == "max" else torch.lt
-    if score is not None and (best is None or better(score, best)):
+    best = getattr(callback, "best_model_score", None)
+    score = trainer.callback_metrics.get(getattr(callback, "monitor", None) or "")
+    if score is not None and (best is None or is_better(score, best, callback.mode)):
         callback.best_model_score = score
         callback.best_model_path = str(Path(callback.dirpath) / f"{callback.filename}.ckpt")
         trainer.save_checkpoint(callback.best_model_path)
-    trainer.save_checkpoint(Path(callback.dirpath) / "last.ckpt")
+    for other in trainer.checkpoint_callbacks:
+        if isinstance(other, LastCheckpoint):
+            trainer.save_checkpoint(other.path)
+
+
+def is_better(score: torch.Tensor, best: torch.Tensor, mode: str) -> bool:
+    return bool(score > best if mode == "max" else score < best)
 
 
 def conclude(trainer: Trainer, config: TrainConfig) -> TrainResult:
@@ -260,6 +281,7 @@ def quieten() -> None:
         r".*You are using a custom batch sampler.*",  # ours leaves nothing out
         r".*sync_dist=True.*",  # every device validates everything
         r"Found \d+ module\(s\) in eval mode.*",  # what is frozen, on purpose
+        r".*resuming from a checkpoint that ended before the epoch ended.*",  # see `ser.sampler`
         r".*treespec, LeafSpec.*",  # inside Lightning 2.6 itself
     ):
         warnings.filterwarnings("ignore", message=message)

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from ser.config import Mode, ModelConfig
+from ser.model_config import Mode, ModelConfig
 from ser.network import EmotionNetwork
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "out_proj")

@@ -55,7 +55,7 @@ def test_cfg_job_shows_the_composed_configuration():
         (["train.py", "model.lr=-1"], "model.lr=-1.0: must be above 0, and finite."),
         (["train.py", "model.schedule=linaer"], "model.schedule: Invalid value 'linaer', expected one of [linear, cosine, constant]."),
         (["train.py", "callbacks.early_stopping.patience=x"], "callbacks.early_stopping.patience: 'x' is not a whole number."),
-        (["train.py", "backbone=xlsr"], "backbone=xlsr: there is only tiny, wav2vec2_base, xls_r_300m, xlsr53."),
+        (["train.py", "backbone=xlsr"], "backbone=xlsr: there is only data2vec_base, hubert_base, hubert_large, tiny, unispeech_sat_base_plus, wav2vec2_base, wav2vec2_large_robust, wavlm_base_plus, wavlm_large, xls_r_300m, xlsr53."),
         (["train.py", "data.paths.tess=/nowhere"], "data.paths.tess=/nowhere: no such folder."),
         (["train.py", "ckpt=runs/none.ckpt"], "ckpt=runs/none.ckpt: no such file."),
         (["train.py", "seed"], "seed cannot be read as key=value; quote odd characters (see --help)."),

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -133,3 +134,55 @@ def test_only_some_corpora_of_the_training_can_be_judged(trained, folder, conten
     assert list(part["corpora"]) == ["savee", "tess"]
     for name, judgement in part["corpora"].items():
         assert judgement["confusion"] == content["corpora"][name]["confusion"]
+
+
+@pytest.fixture(scope="module")
+def narrow(quick_config, tmp_path_factory) -> Path:
+    """A checkpoint that knows neither SAVEE nor disgust, and calls calm neutral."""
+    from ser.training import train
+
+    options = (
+        "data.corpora=[cremad,ravdess]", "data.labels=[neutral,happy,sad,angry,fear,surprise]",
+        "data.merge={calm: neutral}", "trainer.max_steps=3",
+    )  # fmt: skip
+    checkpoint = train(quick_config(tmp_path_factory.mktemp("narrow"), *options)).checkpoint
+    assert checkpoint is not None
+    return checkpoint
+
+
+def test_a_corpus_that_the_model_never_saw_is_judged_whole_in_its_own_words(
+    narrow, compose_config, tmp_path
+):
+    overrides = [f"ckpt={narrow}", "data=savee", f"output_dir={tmp_path}"]
+    config = compose_config(*overrides, name="evaluate", kind=EvaluateConfig)
+    scores = evaluate(config)
+    content = json.loads((tmp_path / "metrics.json").read_text())
+    assert content["part"] == "whole"
+    assert content["left_out"] == {"disgust": 16}
+    assert scores.utterances == 6 * 16
+    assert content["exposure"]["seen_speakers"] == 0
+    html = (tmp_path / "report.html").read_text()
+    assert "savee, new to the model" in html
+    assert "does not know the emotion: disgust 16" in html
+    command = next(line for line in html.splitlines() if "evaluate.py ckpt" in line)
+    assert "data.corpora=[savee]" in command
+
+
+def test_new_and_known_corpora_are_not_mixed(narrow):
+    data = EvaluateDataConfig(corpora=["ravdess", "tess"])
+    with pytest.raises(ValueError, match="some of these are new to the model"):
+        evaluate(EvaluateConfig(ckpt=str(narrow), data=data))
+
+
+def test_robustness_is_measured_on_request(narrow, tmp_path, monkeypatch):
+    from ser import robustness
+
+    few = {"noise": replace(robustness.DISTURBANCES["noise"], levels=(30, 0))}
+    monkeypatch.setattr(robustness, "DISTURBANCES", few)
+    evaluate(EvaluateConfig(ckpt=str(narrow), output_dir=str(tmp_path), robustness=True))
+    content = json.loads((tmp_path / "metrics.json").read_text())
+    found = content["robustness"]
+    assert found["undisturbed"]["accuracy"] == pytest.approx(content["overall"]["accuracy"])
+    assert [point["level"] for point in found["curves"]["noise"]] == [30, 0]
+    assert (tmp_path / "figures" / "robustness.svg").is_file()
+    assert "robustness=true" in (tmp_path / "report.md").read_text()

@@ -86,6 +86,8 @@ def test_the_curves_pictures_and_settings_are_in_tensorboard(run):
     tags = events.Tags()
     expected = {"train/loss", "val/loss", "val/uar", "val/accuracy", "val/macro_f1", "best/val/uar"}
     assert expected | {"val/recall/calm", "val/f1/angry", "lr-AdamW/pg1"} <= set(tags["scalars"])
+    speed = {"speed/utterances_per_second", "speed/audio_seconds_per_second", "speed/data_wait"}
+    assert speed | {"train/grad_norm"} <= set(tags["scalars"])
     assert len(events.Images("val/confusion")) == 2
     assert "config/text_summary" in tags["tensors"]
     assert events.Scalars("best/val/uar")[-1].value == pytest.approx(run.score)

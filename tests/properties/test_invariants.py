@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score
 
 from ser.corpora import CORPORA, cremad, ravdess, savee, tess
-from ser.data import BucketBatchSampler
 from ser.data_config import SplitConfig, SplitKind
 from ser.manifest import COLUMNS, DROPPED_COLUMNS, Manifest, deduplicate
 from ser.metrics import score
+from ser.sampler import BucketBatchSampler
 from ser.splits import assign, find_leaks
 
 quick = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -135,18 +135,26 @@ def test_every_utterance_is_in_one_part_and_no_speaker_of_a_speaker_split_in_two
 
 @given(
     st.lists(st.floats(0.1, 8), min_size=1, max_size=200), st.integers(1, 20), st.integers(1, 4),
-    st.booleans(), st.integers(0, 3),
+    st.booleans(), st.integers(0, 3), st.none() | st.floats(8, 60),
 )  # fmt: skip
-def test_devices_together_see_every_utterance_in_equal_numbers_of_batches(
-    seconds, size, world, shuffle, epoch
+def test_devices_together_see_every_utterance_once_in_equal_numbers_of_batches(
+    seconds, size, world, shuffle, epoch, budget
 ):
     shares = []
     for rank in range(world):
-        sampler = BucketBatchSampler(seconds, size, shuffle=shuffle, rank=rank, world_size=world)
+        options = {"shuffle": shuffle, "rank": rank, "world_size": world}
+        sampler = BucketBatchSampler(seconds, size, max_batch_seconds=budget, **options)
         sampler.set_epoch(epoch)
         shares.append(list(sampler))
         assert len(shares[-1]) == len(sampler)
-    assert {row for share in shares for batch in share for row in batch} == set(range(len(seconds)))
+        for batch in shares[-1]:
+            longest = max(seconds[row] for row in batch)
+            assert len(batch) <= size if budget is None else len(batch) * longest <= budget
+    rows = [row for share in shares for batch in share for row in batch]
+    assert set(rows) == set(range(len(seconds)))
+    # Every batch has at least one utterance of every device, or else there are too few of them.
+    assert len(rows) - len(seconds) < world * len(shares[0])
+    assert world > 1 or len(rows) == len(seconds)
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=60))

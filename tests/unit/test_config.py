@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from ser.compose import from_plain, to_plain
-from ser.config import Schedule, TrainConfig
+from ser.config import TrainConfig
 from ser.data_config import SplitKind
+from ser.model_config import Schedule
 
 CONF = Path(__file__).parents[2] / "conf"
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "experiment")
@@ -88,6 +89,31 @@ def test_a_configuration_survives_as_plain_values(compose_config):
         ("model.lr=0", r"model\.lr=0\.0"),
         ("model.weight_decay=-1", r"model\.weight_decay=-1"),
         ("model.warmup_ratio=1", r"model\.warmup_ratio=1"),
+        ("model.classifier_lr=0", r"model\.classifier_lr=0"),
+        ("model.layer_decay=0", r"model\.layer_decay=0"),
+        ("model.top_layers=0", r"model\.top_layers=0"),
+        (["model=head", "model.top_layers=2"], r"model\.top_layers=2: model=head trains no layer"),
+        (
+            ["model=lora", "model.backbone.layerdrop=0.1"],
+            r"model\.backbone\.layerdrop=0\.1: skipping",
+        ),
+        ("model.focal_gamma=-1", r"model\.focal_gamma=-1"),
+        ("model.mixup=-1", r"model\.mixup=-1"),
+        ("model.class_weights=even", r"model\.class_weights=even: balanced, or a weight"),
+        ("model.class_weights={angry: x}", r"model\.class_weights=.*: balanced, or a weight"),
+        ("model.class_weights={bored: 2}", r"model\.class_weights=bored: is none of the classes"),
+        (
+            ["model.class_weights=balanced", "data.sampling=balanced"],
+            r"data\.sampling=balanced already corrects",
+        ),
+        ("data.augment.noise=2", r"data\.augment\.noise=2\.0: a probability"),
+        ("data.augment.noise_snr=[30,5]", r"data\.augment\.noise_snr=\[30\.0, 5\.0\]"),
+        ("data.augment.noise_folder=/nowhere", r"data\.augment\.noise_folder=/nowhere: no such"),
+        ("data.augment.crop_share=1", r"data\.augment\.crop_share=1"),
+        ("data.augment.pitch_semitones=99", r"data\.augment\.pitch_semitones=99"),
+        ("model.lora.rank=0", r"model\.lora\.rank=0"),
+        ("model.lora.alpha=0", r"model\.lora\.alpha=0"),
+        ("model.lora.dropout=1", r"model\.lora\.dropout=1"),
         ("model.label_smoothing=2", r"model\.label_smoothing=2"),
         ("model.backbone.name=a/b/c", r"model\.backbone\.name=a/b/c: neither a folder"),
         ("model.lr=inf", r"model\.lr=inf"),
@@ -119,6 +145,16 @@ def test_a_configuration_survives_as_plain_values(compose_config):
         ("data.paths.tess=/nowhere", r"data\.paths\.tess=/nowhere: no such folder"),
         ("+data.paths.emodb=/nowhere", r"data\.paths=emodb: there is only ravdess"),
         ("data.max_seconds=0.1", r"data\.max_seconds=0\.1"),
+        (
+            "data.max_batch_seconds=4",
+            r"data\.max_batch_seconds=4\.0: null, or at least data\.max_sec",
+        ),
+        (
+            "callbacks.last_checkpoint.every_steps=0",
+            r"last_checkpoint\.every_steps=0: above 0, or null",
+        ),
+        ("callbacks.guards.patience=0", r"callbacks\.guards\.patience=0"),
+        ("callbacks.monitoring.worst_errors=-1", r"callbacks\.monitoring\.worst_errors=-1"),
         ("data.batch_size=0", r"data\.batch_size=0"),
         ("data.num_workers=-1", r"data\.num_workers=-1"),
         ("trainer.accelerator=gpuu", r"trainer\.accelerator=gpuu"),
@@ -137,7 +173,7 @@ def test_a_configuration_survives_as_plain_values(compose_config):
 )
 def test_a_bad_value_is_named_with_its_full_key(compose_config, override, message):
     with pytest.raises(ValueError, match=message):
-        compose_config(override, "output_dir=x")
+        compose_config(*([override] if isinstance(override, str) else override), "output_dir=x")
 
 
 def test_a_folder_that_is_not_used_need_not_exist(compose_config):

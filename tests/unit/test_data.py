@@ -1,4 +1,4 @@
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from ser.audio import SAMPLE_RATE
-from ser.data import BucketBatchSampler, EmotionDataModule, Example, collate
+from ser.data import EmotionDataModule, Example, balance, collate
 from ser.data_config import Padding
 from ser.labels import LABELS
 from ser.model import build_feature_extractor
 from ser.preparation import prepare
+from ser.sampler import BucketBatchSampler, Place
 
 SECONDS = np.random.default_rng(0).gamma(9, 0.3, 1000)
 
@@ -53,13 +54,63 @@ def test_the_order_depends_on_seed_and_epoch_alone():
     assert list(sampler) != first
 
 
+@pytest.mark.parametrize("options", [{}, {"max_batch_seconds": 30.0}])
 @pytest.mark.parametrize("world_size", [2, 3])
-def test_devices_share_the_batches_evenly(world_size):
-    shares = [batches(rank=rank, world_size=world_size) for rank in range(world_size)]
+def test_devices_share_every_batch_out(world_size, options):
+    """Together they see what one device with the larger batch would."""
+    shares = [
+        batches(batch_size=12 // world_size, rank=rank, world_size=world_size, **options)
+        for rank in range(world_size)
+    ]
     assert len({len(share) for share in shares}) == 1
-    rows = [row for share in shares for batch in share for row in batch]
-    assert set(rows) == set(range(1000))
-    assert len(rows) < 1000 + 16 * world_size
+    together = [sorted(chain(*parts)) for parts in zip(*shares, strict=True)]
+    assert sorted(chain(*together)) == list(range(1000))
+    if not options:
+        assert together == [sorted(batch) for batch in batches(batch_size=12)]
+
+
+def test_a_batch_may_be_a_budget_of_seconds():
+    budget = batches(max_batch_seconds=30.0)
+    padded = [SECONDS[batch].max() * len(batch) for batch in budget]
+    assert max(padded) <= 30
+    assert np.mean(padded) > 25
+    assert SECONDS.sum() / sum(padded) > 0.85
+    sampler = BucketBatchSampler(SECONDS, 1, max_batch_seconds=30.0, shuffle=True)
+    orders = []
+    for epoch in range(3):
+        sampler.set_epoch(epoch)
+        orders.append(list(sampler))
+        assert len(orders[-1]) == len(sampler)
+    assert {frozenset(batch) for batch in orders[0]} != {frozenset(batch) for batch in orders[1]}
+
+
+def test_the_batches_of_a_step_count_by_their_utterances():
+    """17 utterances in batches of at most 4, two of which make a step, on two devices."""
+    samplers = [
+        BucketBatchSampler(SECONDS[:17], 2, shuffle=True, rank=rank, world_size=2)
+        for rank in (0, 1)
+    ]
+    shares = [list(sampler) for sampler in samplers]
+    for first in range(0, len(samplers[0]), 2):
+        step = [
+            (len(batch), sampler.weight(first + place, 2) / 4)
+            for sampler, share in zip(samplers, shares, strict=True)
+            for place, batch in enumerate(share[first : first + 2])
+        ]
+        assert sum(weight for _, weight in step) == pytest.approx(1)
+        assert len({round(weight / size, 9) for size, weight in step}) == 1
+
+
+def test_an_order_can_start_in_the_middle():
+    whole = BucketBatchSampler(SECONDS, 16, shuffle=True, seed=1)
+    rest = BucketBatchSampler(SECONDS, 16, shuffle=True, seed=1, start=Place(epoch=2, batches=5))
+    whole.set_epoch(2)
+    rest.set_epoch(0)  # as Lightning does before it knows of the epoch
+    assert list(rest) == list(whole)[5:]
+    assert len(rest) == len(whole)
+    whole.set_epoch(3)
+    rest.set_epoch(3)
+    assert list(rest) == list(whole)
 
 
 def examples(*lengths: int) -> list[Example]:
@@ -121,14 +172,16 @@ def test_a_batch_carries_the_labels_of_its_rows(module):
         assert [LABELS[label] for label in batch["labels"]] == emotions.tolist()
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_loader_processes_give_the_same_batches(module, workers):
-    alone = list(module().val_dataloader())
-    helped = list(module(f"data.num_workers={workers}").val_dataloader())
-    assert all(
-        torch.equal(one["input_values"], other["input_values"])
-        for one, other in zip(alone, helped, strict=True)
-    )
+@pytest.mark.parametrize("start_method", ["fork", "spawn"])
+def test_loader_processes_give_the_same_batches_in_every_epoch(module, start_method):
+    alone, helped = module().train_dataloader(), module("data.num_workers=2").train_dataloader()
+    helped.multiprocessing_context = start_method
+    for epoch in range(2):  # the processes of the first epoch serve the second too
+        for loader in (alone, helped):
+            loader.batch_sampler.set_epoch(epoch)
+        for one, other in zip(alone, helped, strict=True):
+            assert torch.equal(one["input_values"], other["input_values"])
+            assert torch.equal(one["rows"], other["rows"])
 
 
 def test_a_second_preparation_finds_everything_in_the_cache(quick_config, tmp_path):
@@ -168,3 +221,64 @@ def test_devices_train_on_different_batches_and_validate_on_all(module):
         assert sorted(rows) == list(range(len(data.manifest.part("val"))))
     assert not set(seen[0]) & set(seen[1])
     assert len(seen[0]) + len(seen[1]) == len(module().manifest.part("train"))
+
+
+def test_balanced_sampling_draws_every_label_as_often():
+    labels = [0] * 900 + [1] * 90 + [2] * 10
+    chances = balance(labels)
+    assert chances.sum() == pytest.approx(1)
+    drawn = [row for batch in batches(chances=chances) for row in batch]
+    shares = np.bincount(np.array(labels)[drawn]) / len(drawn)
+    assert len(drawn) == 1000
+    assert shares == pytest.approx([1 / 3] * 3, abs=0.05)
+    assert batches(chances=chances) == batches(chances=chances) != batches(chances=chances, seed=1)
+
+
+def test_balanced_sampling_is_for_training_only(module):
+    data = module("data.sampling=balanced", "split=stratified")
+    count = np.bincount([LABELS.index(e) for e in data.manifest.part("train")["emotion"]])
+    labels = torch.cat([batch["labels"] for batch in data.train_dataloader()])
+    drawn = np.bincount(labels, minlength=8) / len(labels)
+    assert count.std() / count.mean() > 0.2 > drawn.std() / drawn.mean()
+    rows = torch.cat([batch["rows"] for batch in data.val_dataloader()])
+    assert len(set(rows.tolist())) == len(data.manifest.part("val"))
+
+
+def values(data: EmotionDataModule, epoch: int) -> dict[int, torch.Tensor]:
+    loader = data.train_dataloader()
+    cast(Any, loader.batch_sampler).sampler.set_epoch(epoch)
+    return {
+        row: value[mask.bool()]
+        for batch in loader
+        for row, value, mask in zip(
+            batch["rows"].tolist(), batch["input_values"], batch["attention_mask"], strict=True
+        )
+    }
+
+
+def test_augmentation_differs_by_epoch_and_not_by_worker(module):
+    noisy = ["data.augment.noise=1"]
+    first = values(module(*noisy), 0)
+    helped = values(module(*noisy, "data.num_workers=2"), 0)
+    plain, second = values(module(), 0), values(module(*noisy), 1)
+    assert all(torch.equal(first[row], helped[row]) for row in first)
+    assert not any(torch.equal(first[row], plain[row]) for row in first)
+    assert not any(torch.equal(first[row], second[row]) for row in first)
+
+
+def test_persistent_workers_learn_of_the_epoch(module):
+    loader = module("data.augment.noise=1", "data.num_workers=1").train_dataloader()
+    seen = []
+    for epoch in (0, 1):
+        cast(Any, loader.batch_sampler).sampler.set_epoch(epoch)
+        batches = list(loader)
+        seen.append({int(b["rows"][0]): b["input_values"][0] for b in batches})
+    shared = set(seen[0]) & set(seen[1])
+    assert shared
+    assert not any(torch.equal(seen[0][row][:4000], seen[1][row][:4000]) for row in shared)
+
+
+def test_only_training_is_augmented(module):
+    noisy, plain = module("data.augment.noise=1"), module()
+    for one, other in zip(noisy.val_dataloader(), plain.val_dataloader(), strict=True):
+        assert torch.equal(one["input_values"], other["input_values"])

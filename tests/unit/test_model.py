@@ -6,7 +6,6 @@ import pytest
 import torch
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForPreTraining
 
-from ser.config import BackboneConfig, ModelConfig
 from ser.data import Example, collate
 from ser.labels import LABELS
 from ser.model import (
@@ -15,6 +14,7 @@ from ser.model import (
     plain,
     rebuild_network,
 )
+from ser.model_config import BackboneConfig, ModelConfig
 from ser.network import MaskedGroupNorm
 from ser.tuning import parameter_groups
 
@@ -162,12 +162,26 @@ def test_an_unreachable_backbone_is_one_sentence_with_ways_out():
         build(BackboneConfig(name="nobody/nothing"))
 
 
-def test_xlsr53_of_random_weights_has_the_published_size(compose_config):
-    backbone = compose_config("model.backbone.pretrained=false", "output_dir=x").model.backbone
+@pytest.mark.parametrize(
+    ("name", "millions"),
+    [
+        ("xlsr53", 315.7),
+        ("wav2vec2_base", 94.6),
+        ("hubert_base", 94.6),
+        ("wavlm_base_plus", 94.6),
+        ("wavlm_large", 315.7),
+        ("hubert_large", 315.7),
+        ("wav2vec2_large_robust", 315.7),
+        ("data2vec_base", 93.4),
+        ("unispeech_sat_base_plus", 94.6),
+    ],
+)
+def test_an_architecture_has_the_published_size(compose_config, name, millions):
+    choice = [f"backbone={name}", "model.backbone.pretrained=false", "output_dir=x"]
     with torch.device("meta"):
-        network = build(backbone)
+        network = build_network(compose_config(*choice).model, LABELS)
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    assert parameters / 1e6 == pytest.approx(315.7, abs=0.5)
+    assert parameters / 1e6 == pytest.approx(millions, abs=0.5)
 
 
 def test_a_head_for_other_emotions_is_not_kept(pretrained):

@@ -5,10 +5,10 @@ import pytest
 import torch
 from transformers import AutoModelForAudioClassification
 
-from ser.config import AdapterConfig, BackboneConfig, ModelConfig, Pooling
 from ser.data import Example, collate
 from ser.labels import LABELS
 from ser.model import build_network
+from ser.model_config import AdapterConfig, BackboneConfig, ModelConfig, Pooling
 from ser.network import FAMILIES, EmotionNetwork
 from ser.pooling import AttentionPooling, MeanPooling, StatisticsPooling
 

@@ -84,23 +84,22 @@ def test_every_level_is_measured_and_shown():
     assert len(found.draw().axes) == len(DISTURBANCES)
 
 
-def test_a_disturbed_reading_depends_on_seed_and_content_alone(tmp_path):
+def test_a_disturbed_reading_depends_on_seed_and_content_alone(tmp_path, write_tone):
     import pandas as pd
-    import soundfile
 
     from ser.cache import AudioCache
     from ser.robustness import DisturbedAudio
 
-    soundfile.write(tmp_path / "a.wav", tone(200), 16_000)
+    sources = pd.DataFrame(
+        {"path": [str(write_tone(tmp_path / "a.wav"))], "start": 0.0, "end": 0.0}
+    )
     cache = AudioCache(tmp_path / "cache")
-    source = pd.DataFrame({"path": [str(tmp_path / "a.wav")], "start": 0.0, "end": 0.0})
-    contents = cache.add(source)["content"].tolist()
-
-    def read(seed: int) -> np.ndarray:
-        return DisturbedAudio(cache, "noise", 10, seed).recordings(contents)[0]
-
-    np.testing.assert_array_equal(read(0), read(0))
-    assert not np.array_equal(read(0), read(1))
+    contents = cache.add(sources)["content"].tolist()
+    first = DisturbedAudio(cache, "noise", 10, seed=0).recordings(contents)[0]
+    again = DisturbedAudio(cache, "noise", 10, seed=0).recordings([*contents, *contents])[1]
+    np.testing.assert_array_equal(first, again)
+    other = DisturbedAudio(cache, "noise", 10, seed=1).recordings(contents)[0]
+    assert not np.array_equal(first, other)
 
 
 def test_plain_values_can_be_written_down():

@@ -3,9 +3,9 @@ from typing import Any
 import pytest
 import torch
 
-from ser.config import AdapterConfig, BackboneConfig, Mode, ModelConfig, Pooling
 from ser.labels import LABELS
 from ser.model import build_network
+from ser.model_config import AdapterConfig, BackboneConfig, Mode, ModelConfig, Pooling
 from ser.network import FAMILIES, EmotionNetwork
 from ser.tuning import first_trained_layer, merge_adapters, parameter_groups, set_trainable
 

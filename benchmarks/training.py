@@ -1,0 +1,202 @@
+"""Training throughput, memory and quality, beside what a user would pick instead.
+
+    python benchmarks/training.py            # about an hour on two cores
+    python benchmarks/training.py --short    # a few minutes; the numbers are rough
+
+Clips are those of SER_REAL_AUDIO (a folder with ravdess/ and tess/ in it), or synthetic ones. Every
+contender trains the same network of random weights on the same clips with the same number of steps,
+in a process of its own. Only the ratios mean anything: they are of one run on one machine.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict, dataclass
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from ser.compose import compose_command
+from ser.config import TrainConfig
+from ser.manifest import Manifest
+from ser.preparation import prepare
+from ser.report import write_text
+
+HERE = Path(__file__).parent
+FULL = ["backbone=wav2vec2_base", "model.backbone.pretrained=false"]
+TINY = ["backbone=tiny", "model.freeze_feature_encoder=false", "model.lr=1e-3", "trainer=cpu"]
+OURS = {
+    "full": [],
+    "top_layers": ["model.top_layers=3", "model.backbone.mask_time_prob=0"],
+    "head": ["model=head"],
+}
+TITLES = {
+    "notebook": "notebook: librosa each epoch, 5 s, fp32, nothing frozen",
+    "trainer_default": "Hugging Face Trainer, its example, fp32",
+    "trainer_bf16": "Hugging Face Trainer, its example, bf16",
+    "full": "ser",
+    "top_layers": "ser model.top_layers=3, from stored hidden states",
+    "head": "ser model=head, from stored hidden states",
+}
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Clips an epoch and a batch, repetitions, seconds of the race for quality."""
+
+    clips: int
+    batch_size: int
+    rounds: int
+    seconds: float
+
+
+# Eight utterances a batch are the default of the Hugging Face Trainer.
+SHORT, LONG = Scale(8, 4, 1, 20), Scale(96, 8, 3, 240)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The median over the rounds: seconds of the second epoch, peak memory in GiB."""
+
+    seconds: float
+    peak: float
+
+
+def corpora(folder: Path) -> list[str]:
+    """The settings for the clips: real ones where they are at hand."""
+    real = os.environ.get("SER_REAL_AUDIO")
+    common = [f"data.cache_dir={folder / 'cache'}", f"output_dir={folder}", "seed=0"]
+    common += ["callbacks=quiet", "~callbacks.learning_rate", "~callbacks.early_stopping"]
+    common += ["~callbacks.checkpoint", "~callbacks.last_checkpoint", "~logger.tensorboard"]
+    if real is None:
+        return [*common, "data=synthetic", f"data.synthetic={folder / 'synthetic'}"]
+    paths = [f"data.paths.{name}={Path(real) / name}" for name in ("ravdess", "tess")]
+    return [*common, "data.corpora=[ravdess,tess]", *paths]
+
+
+def run(name: str, folder: Path, overrides: list[str], seconds: float | None = None) -> Any:
+    """What one contender measured of itself."""
+    task = {"overrides": overrides, "seconds": seconds}
+    write_text(folder / "task.json", json.dumps(task))
+    command = [sys.executable, str(HERE / "contenders.py"), name, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{name} failed:\n{done.stderr[-3000:]}")
+    return json.loads((folder / f"{name}.json").read_text())
+
+
+def measure_speed(folder: Path, scale: Scale) -> dict[str, Measurement]:
+    """Two epochs by each contender, in turns."""
+    settings = [*corpora(folder), *FULL, f"data.batch_size={scale.batch_size}"]
+    settings += ["trainer.max_epochs=2", "trainer.limit_val_batches=0"]
+    config = compose_command("train", settings, TrainConfig)
+    table = prepare(config.data, config.split).utterances
+    chosen = table[table["split"] == "train"].sample(scale.clips, random_state=0)
+    held_out = table[table["split"] == "val"].head(8)
+    kept = table.loc[[*chosen.index, *held_out.index]].sort_values("id", ignore_index=True)
+    Manifest(kept, table.iloc[:0]).write(folder)
+    seconds: dict[str, list[float]] = {name: [] for name in TITLES}
+    peaks: dict[str, list[float]] = {name: [] for name in TITLES}
+    for _ in range(scale.rounds):
+        for name in TITLES:
+            result = run(name, folder, [*settings, *OURS.get(name, [])])
+            seconds[name].append(result["epochs"][-1])
+            peaks[name].append(result["peak"])
+            Console().print(f"{name}: {seconds[name][-1]:.1f} s, {peaks[name][-1]:.2f} GiB")
+    return {name: Measurement(median(seconds[name]), median(peaks[name])) for name in TITLES}
+
+
+def race(folder: Path, scale: Scale) -> dict[str, float]:
+    """UAR on unseen clips of a small network after the same number of seconds by each."""
+    settings = [*corpora(folder), *TINY, "model.schedule=constant", "model.warmup_ratio=0"]
+    settings += ["trainer.max_epochs=10000", "trainer.limit_val_batches=0", "data.batch_size=8"]
+    config = compose_command("train", settings, TrainConfig)
+    prepare(config.data, config.split).write(folder)
+    names = ("notebook", "trainer_default", "full")
+    return {name: run(name, folder, settings, scale.seconds)["uar"] for name in names}
+
+
+def describe_machine() -> dict[str, Any]:
+    processor = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        lines = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+        processor = lines[0].partition(":")[2].strip() if lines else processor
+    packages = ("torch", "transformers", "lightning", "accelerate")
+    return {
+        "date": date.today().isoformat(),
+        "processor": processor,
+        "cores": len(os.sched_getaffinity(0)),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "bf16": bool(torch.cuda.is_available() or torch.cpu._is_avx512_bf16_supported()),
+        "python": platform.python_version(),
+        "audio": "real" if os.environ.get("SER_REAL_AUDIO") else "synthetic",
+        **{name: version(name) for name in packages},
+    }
+
+
+def goals(speed: dict[str, Measurement], quality: dict[str, float]) -> list[tuple[str, str, bool]]:
+    """Each goal with what was measured, and whether it is reached."""
+    ours = speed["full"]
+    wanted = [
+        ("faster than the notebook", speed["notebook"].seconds / ours.seconds, 4.0),
+        ("faster than the Trainer", speed["trainer_default"].seconds / ours.seconds, 2.3),
+        ("faster than the Trainer in bf16", speed["trainer_bf16"].seconds / ours.seconds, 1.3),
+        ("top_layers=3 faster than full", ours.seconds / speed["top_layers"].seconds, 5.0),
+        ("head faster than full", ours.seconds / speed["head"].seconds, 20.0),
+    ]
+    rows = [(what, f"{ratio:.1f}x (goal {goal}x)", ratio >= goal) for what, ratio, goal in wanted]
+    least = min(speed[name].peak for name in ("notebook", "trainer_default", "trainer_bf16"))
+    memory = f"{ours.peak:.2f} GiB, theirs {least:.2f} GiB"
+    rows.append(("memory not above theirs", memory, ours.peak <= least))
+    best = max(quality["notebook"], quality["trainer_default"])
+    scores = f"{quality['full']:.3f}, theirs {best:.3f}"
+    rows.append(("UAR after the same seconds not below theirs", scores, quality["full"] >= best))
+    return rows
+
+
+def show(speed: dict[str, Measurement], rows: list[tuple[str, str, bool]], scale: Scale) -> None:
+    table = Table("", "s an epoch", "clips/s", "peak GiB", title="Training, wav2vec2-base size")
+    for name, one in speed.items():
+        rate = f"{scale.clips / one.seconds:.2f}"
+        table.add_row(TITLES[name], f"{one.seconds:.2f}", rate, f"{one.peak:.2f}")
+    verdict = Table("goal", "measured", "reached")
+    for what, measured, reached in rows:
+        verdict.add_row(what, measured, "yes" if reached else "no")
+    Console().print(table, verdict)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--short", action="store_true", help="a few minutes; rough numbers")
+    parser.add_argument("--output", type=Path, default=HERE / "training.json")
+    arguments = parser.parse_args()
+    scale = SHORT if arguments.short else LONG
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        speed, quality = measure_speed(folder, scale), race(folder, scale)
+    rows = goals(speed, quality)
+    show(speed, rows, scale)
+    result = {
+        "machine": describe_machine(),
+        "scale": asdict(scale),
+        "speed": {title: asdict(one) for title, one in speed.items()},
+        "uar": quality,
+        "goals": [{"goal": goal, "measured": m, "reached": ok} for goal, m, ok in rows],
+    }
+    write_text(arguments.output, json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
