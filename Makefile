@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := runs/quickstart_$(shell date +%Y-%m-%d_%H-%M-%S)
 
-.PHONY: quickstart install check format test test-all bench-train lock clean
+.PHONY: quickstart install check format test test-all bench-data bench-train bench-inference lock clean
 
 quickstart: $(VENV)/run.done ## train and evaluate on synthetic corpora, in about a minute
 	$(BIN)/python train.py experiment=quickstart output_dir=$(RUN)
@@ -11,6 +11,7 @@ quickstart: $(VENV)/run.done ## train and evaluate on synthetic corpora, in abou
 	@echo
 	@echo "The run lies in $(RUN). What to type next, after 'source $(BIN)/activate':"
 	@echo "  tensorboard --logdir runs              its curves and confusion matrices"
+	@echo "  ser predict data/synthetic --ckpt $(RUN)    what it hears in recordings"
 	@echo "  python train.py --help                 everything that can be set"
 	@echo "  python train.py                        the real thing: four corpora, wav2vec2-large-xlsr-53, a GPU"
 
@@ -28,8 +29,16 @@ format: $(VENV)/dev.done
 test: $(VENV)/dev.done ## the fast tests
 	$(BIN)/pytest
 
+bench-inference: $(VENV)/dev.done ## speed of predictions, against transformers.pipeline
+	$(BIN)/python benchmarks/inference.py
+
 test-all: $(VENV)/dev.done ## the slow ones too
 	$(BIN)/pytest -m ""
+
+bench-data: $(VENV)/dev.done ## preparing and loading data beside librosa and datasets: a minute
+	@# Later versions of datasets decode with torchcodec, which needs FFmpeg and a CUDA build.
+	$(BIN)/pip install --quiet --upgrade --target $(VENV)/bench --no-deps datasets==3.6.0 dill==0.3.8 multiprocess==0.70.16
+	$(BIN)/python benchmarks/data.py
 
 bench-train: $(VENV)/dev.done ## training beside what a user would pick instead; hours on a CPU
 	$(BIN)/python benchmarks/training.py

@@ -4,12 +4,14 @@ Each command imports what it needs in its own body, so `--help` and mistakes ans
 """
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ser.errors import one_line_errors
+from ser.writers import Format
 
 app = typer.Typer(
     add_completion=False,
@@ -17,6 +19,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Speech emotion recognition: prepare data, and use what was trained.",
 )
+
+
+class Target(StrEnum):
+    hf = "hf"
+    onnx = "onnx"
+
 
 Overrides = Annotated[
     list[str] | None,
@@ -48,6 +56,78 @@ def prepare(
     card.show(found)
     card.write(found, output)
     print(f"Written: {output / 'data_card.html'}, data_card.md, manifest.csv, dropped.csv")
+
+
+@app.command()
+def predict(
+    paths: Annotated[
+        list[str], typer.Argument(help="Files, folders, globs, tables with a column path, or -.")
+    ],
+    ckpt: Annotated[
+        str, typer.Option(help="Run folder, .ckpt, exported folder, or OWNER/NAME on the hub.")
+    ],
+    format: Annotated[  # noqa: A002 (the name of the option)
+        Format | None, typer.Option(help="Default: a table on a terminal, else JSON.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="A file instead of standard output.")] = None,
+    top_k: Annotated[int | None, typer.Option(min=1, help="Only the most probable.")] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="The model's own probabilities.")] = False,
+    window: Annotated[float | None, typer.Option(help="Seconds of a sliding window.")] = None,
+    hop: Annotated[float | None, typer.Option(help="Seconds between windows; half of one.")] = None,
+    vad: Annotated[bool, typer.Option("--vad", help="Skip what is not speech.")] = False,
+    batch_size: Annotated[int, typer.Option(min=1, help="Windows a batch.")] = 16,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+) -> None:
+    """Say which emotion is to be heard in recordings, as they come; exit 1 if one failed."""
+    from ser import sources, writers
+
+    kind = writers.choose_format(format, output)
+    if hop is not None and window is None:
+        raise ValueError("--hop needs --window.")
+    found = sources.find_all(paths)
+    known = None if "-" in paths else list(found)  # what comes in a pipe has no end yet
+    from ser.predict import Predictor, Sliding  # heavy, so only once the rest is known to be good
+
+    predictor = Predictor.from_checkpoint(ckpt, device, raw=raw)
+    sliding = Sliding(window, hop or window / 2) if window is not None else None
+    coming = found if known is None else known
+    results = predictor.stream(coming, sliding=sliding, vad=vad, batch_size=batch_size)
+    seen = sys.stdout.isatty() and output is None  # the results themselves show how far it is
+    total, failed = None if known is None else len(known), 0
+    with writers.open_writer(kind, output, predictor.labels, top_k) as writer:
+        failed = writers.write_all(results, writer, total, bar=not seen)
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def export(
+    ckpt: Annotated[str, typer.Argument(help="Run folder, .ckpt, exported folder, or hub name.")],
+    to: Annotated[Target, typer.Option(help="hf: for transformers; onnx: for onnxruntime.")],
+    output: Annotated[Path, typer.Option(help="The folder to write; it must be new.")],
+    int8: Annotated[bool, typer.Option("--int8", help="ONNX in 8 bits too.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="ONNX without the temperature.")] = False,
+    clips: Annotated[
+        list[str] | None, typer.Option(help="Recordings to check on, instead of noise.")
+    ] = None,
+    push: Annotated[str | None, typer.Option(help="Upload to OWNER/NAME on the hub.")] = None,
+) -> None:
+    """Write a trained model for use elsewhere, and check that it says the same there."""
+    if to == Target.hf and (int8 or raw):
+        raise ValueError("--int8 and --raw are for --to=onnx.")
+    from ser import export
+
+    if push is not None:
+        export.require_token()
+    if to == Target.hf:
+        found = {"model.safetensors": export.export_hugging_face(ckpt, output, clips or [])}
+    else:
+        from ser.onnx_export import export_onnx
+
+        found = export_onnx(ckpt, output, clips or [], raw=raw, int8=int8)
+    for name, parity in found.items():
+        typer.echo(f"{output / name}: {parity}")
+    if push is not None:
+        typer.echo(f"Uploaded to {export.push(output, push)}")
 
 
 @app.command()

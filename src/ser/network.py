@@ -49,9 +49,16 @@ class MaskedGroupNorm(nn.GroupNorm):
 
 
 def count_frames(config: Any, samples: int) -> int:
-    """How many frames the feature encoder makes of so many samples."""
+    """How many frames a backbone makes of so many samples.
+
+    In plain arithmetic, because the twin in transformers goes through a tensor, which no exporter
+    can follow where the length is dynamic.
+    """
     for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=True):
         samples = (samples - kernel) // stride + 1
+    if getattr(config, "add_adapter", False):
+        for _ in range(config.num_adapter_layers):
+            samples = (samples - 1) // config.adapter_stride + 1
     return samples
 
 
@@ -138,15 +145,19 @@ class EmotionNetwork(PreTrainedModel):
         (batch, frames), comes with them.
         """
         frames = count_frames(self.config, waveforms.shape[1])
+        padded = attention_mask is not None
         if attention_mask is None:
             attention_mask = waveforms.new_ones(waveforms.shape, dtype=torch.long)
         mask = self.backbone._get_feature_vector_attention_mask(frames, attention_mask)
         everything = self.weighted or layer < self.depth
-        # Not taken back below: gradient checkpointing computes the layers once more.
-        self.tell_lengths(attention_mask.sum(-1), mask)
+        # Not taken back below: gradient checkpointing computes the layers once more. Without
+        # padding the plain layers are faster.
+        self.tell_lengths(attention_mask.sum(-1) if padded else None, mask if padded else None)
         output = self.backbone(
             waveforms, attention_mask=attention_mask, output_hidden_states=everything
         )
+        if torch.compiler.is_exporting():  # which refuses tensors that stay behind
+            self.tell_lengths(None, None)
         if self.weighted:
             return torch.stack(output.hidden_states[: layer + 1], dim=2), mask
         states = output.hidden_states[layer] if everything else output.last_hidden_state

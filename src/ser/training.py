@@ -38,7 +38,7 @@ from ser.model import (
 )
 from ser.module import EmotionClassifier
 from ser.preparation import prepare
-from ser.resume import check_resumable
+from ser.resume import check_resumable, flatten
 from ser.trainer_config import TrainerConfig
 from ser.tuning import set_trainable
 

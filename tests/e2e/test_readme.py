@@ -6,10 +6,12 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,7 +45,7 @@ def checkpoint(
 
 
 def test_no_command_is_left_out():
-    known = ("make ", "python train.py", "python evaluate.py", "tensorboard ", "ser compare ")
+    known = ("make ", "python train.py", "python evaluate.py", "tensorboard ", "ser ")
     assert [line for line in commands() if not line.startswith(known)] == []
 
 
@@ -129,3 +131,24 @@ def test_tensorboard_is_installed():
     [command] = chosen("tensorboard ")
     program = Path(sys.executable).with_name(command.split()[0])
     assert subprocess.run([program, "--version"], capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(command, marks=[pytest.mark.slow] if "onnx" in command else [])
+        for command in chosen("ser predict", "ser export")
+    ],
+)
+def test_what_was_trained_is_used_as_documented(
+    command, checkpoint, tmp_path, write_tone, monkeypatch
+):
+    from ser.cli import app
+
+    write_tone(tmp_path / "speech" / "a.wav", seconds=4)
+    monkeypatch.chdir(tmp_path)
+    arguments = fill_in(f"- {command}", Path("speech"), checkpoint)
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, (done.output, done.exception)
+    written = [Path(value) for name, value in pairwise(arguments) if name == "--output"]
+    assert all(path.exists() for path in written)

@@ -1,0 +1,112 @@
+"""Where recordings are named: files, folders, globs, tables, standard input."""
+
+import csv
+import glob
+import io
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import BinaryIO
+
+SUFFIXES = frozenset(
+    {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc"}
+    | {".au", ".snd", ".caf", ".w64", ".rf64"}
+)
+TABLES = frozenset({".csv", ".tsv", ".parquet"})
+# How audio begins: on standard input it is told from a list of paths by that.
+MAGIC = (
+    b"RIFF",
+    b"RF64",
+    b"riff",
+    b"fLaC",
+    b"OggS",
+    b"ID3",
+    b"\xff\xfb",
+    b"FORM",
+    b".snd",
+    b"caff",
+)
+COLUMN = "path"
+
+
+def find_all(names: Iterable[str]) -> Iterator[str | BinaryIO]:
+    """The recordings that the arguments stand for, in their order; those of a folder by name.
+
+    What is not there is handed on as it is, to be reported in its place. Raises ValueError for a
+    table that cannot be read.
+    """
+    for name in names:
+        if name == "-":
+            yield from read_input(sys.stdin.buffer)
+        elif Path(name).is_dir():
+            yield from walk(name)
+        elif Path(name).suffix.lower() in TABLES:
+            yield from read_table(Path(name))
+        elif not Path(name).exists() and glob.has_magic(name):
+            # Path.glob refuses patterns that begin at the root.
+            found = sorted(glob.iglob(name, recursive=True))  # noqa: PTH207
+            yield from find_all(found) if found else [name]
+        else:
+            yield name
+
+
+def walk(folder: str) -> Iterator[str]:
+    """The audio files below a folder, told by their suffix, or the folder where there are none."""
+    empty = True
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for path in (Path(parent, name) for name in sorted(files)):
+            if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
+                empty = False
+                yield str(path)
+    if empty:
+        yield folder
+
+
+def read_input(stream: BinaryIO) -> Iterator[str | BinaryIO]:
+    """Standard input: one recording, or the paths of recordings, one a line."""
+    head = stream.read(4)
+    if head.startswith(MAGIC):
+        yield io.BytesIO(head + stream.read())
+        return
+    for line in chain((head + stream.readline()).splitlines(), stream):
+        if path := line.decode("utf-8", "surrogateescape").strip():
+            yield path
+
+
+def read_table(path: Path) -> Iterator[str]:
+    """The column `path` of a CSV, TSV or Parquet file; relative ones start where the table lies."""
+    paths = read_parquet(path) if path.suffix.lower() == ".parquet" else read_csv(path)
+    return (str(path.parent / each) for each in paths)
+
+
+def read_csv(path: Path) -> list[str]:
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file, delimiter=delimiter)
+            check_columns(path, rows.fieldnames or [])
+            return [row[COLUMN] for row in rows if row[COLUMN]]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} is no table that can be read: {error}") from error
+
+
+def read_parquet(path: Path) -> list[str]:
+    try:
+        from pyarrow import ArrowInvalid, parquet
+    except ImportError as error:
+        raise OSError(f"{path} needs `pip install 'ser[parquet]'`") from error
+    try:
+        file = parquet.ParquetFile(path)
+    except ArrowInvalid as error:
+        raise ValueError(f"{path} is no Parquet file: {error}") from error
+    check_columns(path, file.schema_arrow.names)
+    return file.read(columns=[COLUMN])[COLUMN].to_pylist()
+
+
+def check_columns(path: Path, columns: Iterable[str]) -> None:
+    if COLUMN not in columns:
+        names = ", ".join(columns) or "none"
+        raise ValueError(f"{path} has no column {COLUMN!r}; its columns are {names}")

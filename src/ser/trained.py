@@ -1,0 +1,101 @@
+"""A trained model from wherever it lies: a run, a checkpoint, a Hugging Face folder, the hub."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoFeatureExtractor, Wav2Vec2FeatureExtractor
+
+from ser.audio import SAMPLE_RATE
+from ser.model import load_network, read_temperature
+from ser.network import FAMILIES, EmotionNetwork, network_class
+
+MAX_SECONDS = 30.0  # for a model that does not say how long its training clips were
+CONFIG = "config.json"
+OURS = "speech_emotion_recognition"  # our key in config.json: what transformers has no name for
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A network in evaluation mode, and what it takes to use it.
+
+    `labels` are in the order of the logits; `temperature` divides them for calibrated
+    probabilities, where one was fitted; `max_seconds` is the length of the longest training clips.
+    """
+
+    name: str
+    network: EmotionNetwork
+    feature_extractor: Wav2Vec2FeatureExtractor
+    labels: tuple[str, ...]
+    temperature: float | None
+    max_seconds: float
+
+
+def load_trained(source: str | Path) -> TrainedModel:
+    """The trained model of a run folder, a .ckpt, an exported folder, or OWNER/NAME on the hub.
+
+    Only tensors and plain values are read: checkpoints with `weights_only`, other weights as
+    safetensors, and no code from the hub is run. Raises ValueError for what is no such model,
+    OSError for what cannot be had.
+    """
+    path = Path(source).expanduser()
+    if path.is_file():
+        return load_checkpoint(path)
+    if not path.is_dir():
+        if str(source).count("/") == 1 and not str(source).startswith((".", "/", "~")):
+            return load_pretrained(str(source))
+        raise ValueError(
+            f"{source}: no such checkpoint; name a run folder, a .ckpt, an exported folder,"
+            " or OWNER/NAME on the hub"
+        )
+    if (path / CONFIG).is_file():
+        return load_pretrained(str(path))
+    for checkpoint in (path / "checkpoints" / "best.ckpt", path / "best.ckpt"):
+        if checkpoint.is_file():
+            return load_checkpoint(checkpoint)
+    raise ValueError(f"{source} holds neither checkpoints/best.ckpt nor {CONFIG}")
+
+
+def load_checkpoint(path: Path) -> TrainedModel:
+    network, blueprint = load_network(path)
+    return TrainedModel(
+        name=str(path),
+        network=network,
+        feature_extractor=Wav2Vec2FeatureExtractor(**blueprint.feature_extractor),
+        labels=tuple(blueprint.labels),
+        temperature=read_temperature(path),
+        max_seconds=float(blueprint.config["data"]["max_seconds"]),
+    )
+
+
+def load_pretrained(name: str) -> TrainedModel:
+    """Of a Hugging Face folder or hub name, exported from here or by others."""
+    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")  # else a thread asks the hub
+    try:
+        config: Any = AutoConfig.from_pretrained(name)
+        extractor = AutoFeatureExtractor.from_pretrained(name)
+        if config.model_type not in FAMILIES or not isinstance(extractor, Wav2Vec2FeatureExtractor):
+            raise ValueError(f"its family, {config.model_type}, is none of {', '.join(FAMILIES)}")
+        loaded: Any = network_class(type(config)).from_pretrained(
+            name, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+        )
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise OSError(f"{name} holds no audio classifier in safetensors: {reason}") from error
+    network, loading = loaded
+    missing = sorted(loading["missing_keys"])
+    if missing:
+        raise ValueError(f"{name} is not trained as a classifier: {missing[0]} is missing")
+    if extractor.sampling_rate != SAMPLE_RATE:
+        raise ValueError(f"{name} wants {extractor.sampling_rate} Hz audio, not {SAMPLE_RATE} Hz")
+    ours = getattr(config, OURS, {})
+    return TrainedModel(
+        name=name,
+        network=network.eval(),
+        feature_extractor=extractor,
+        labels=tuple(config.id2label[index] for index in range(config.num_labels)),
+        temperature=ours.get("temperature"),
+        max_seconds=float(ours.get("max_seconds", MAX_SECONDS)),
+    )
