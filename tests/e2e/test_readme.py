@@ -10,7 +10,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 from typer.testing import CliRunner
 
 ROOT = Path(__file__).parents[2]
@@ -18,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 def commands() -> list[str]:
     lines = []
-    for name in ("README.md", "CONTRIBUTING.md"):
+    for name in ("README.md", "CONTRIBUTING.md", "docs/data.md"):
         for block in re.findall(r"```bash\n(.*?)```", (ROOT / name).read_text(), re.DOTALL):
             lines += [line.partition("#")[0].strip() for line in block.splitlines()]
     return [line for line in lines if line]
@@ -30,8 +32,21 @@ def chosen(*start: str) -> list[str]:
 
 def fill_in(command: str, folder: Path, checkpoint: Path) -> list[str]:
     """The arguments of a command, with a real folder and checkpoint for the placeholders."""
-    command = command.replace("FOLDER", str(folder))
+    command = command.replace("FOLDER", str(folder)).replace("my.csv", str(write_table(folder)))
     return shlex.split(re.sub(r"runs/\.\.\./checkpoints/\w+\.ckpt", str(checkpoint), command))[2:]
+
+
+def write_table(folder: Path) -> Path:
+    """A table as docs/data.md describes it: tones under all names that it mentions."""
+    emotions = ("neutral", "happy", "sad", "anger", "boredom")
+    rows = ["path,emotion,speaker,split"]
+    for number, emotion in enumerate(emotions * 12):
+        part = ("train", "val", "test")[number // 5 % 3]
+        rows.append(f"{number}.wav,{emotion},s{number % 7},{part}")
+        tone = 0.5 * np.sin(np.arange(16_000) * (0.02 + 0.004 * number))
+        soundfile.write(folder / f"{number}.wav", tone, 16_000)
+    (folder / "my.csv").write_text("\n".join(rows))
+    return folder / "my.csv"
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +127,26 @@ def test_runs_are_compared(checkpoint, tmp_path, capsys):
     compare([checkpoint.parents[1], tmp_path / "other"], tmp_path / "comparison")
     assert (tmp_path / "comparison" / "comparison.html").is_file()
     assert "minus the first" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", chosen("ser prepare"))
+def test_data_are_prepared_as_documented(command, corpora, cache_dir, tmp_path, compose_config):
+    from ser.cli import app
+
+    arguments = fill_in(f"- {command}", tmp_path, tmp_path)[1:]
+    settings = [word for word in arguments if "=" in word]
+    if "data=all" in settings:  # the real ones are not here
+        assert compose_config(*settings, f"output_dir={tmp_path}").data.table
+        return
+    sources = [f"data.cache_dir={cache_dir}"]
+    if "data=table" not in settings:
+        sources.append(f"data.synthetic={corpora}")
+    elif "split=table" not in settings:
+        sources.append("data.label_map={anger: angry, boredom: null}")
+    card = tmp_path / "card"
+    done = CliRunner().invoke(app, ["prepare", *settings, *sources, "--output", str(card)])
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert (card / "data_card.html").is_file()
 
 
 @pytest.mark.parametrize("command", chosen("python evaluate.py"))
