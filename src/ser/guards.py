@@ -9,6 +9,7 @@ from lightning import Trainer
 from lightning.pytorch.callbacks import Callback
 
 log = logging.getLogger(__name__)
+NAMED = 5  # utterances of a batch in a message
 NEAR = 0.02  # a loss within this share of that of guessing is no better than guessing
 
 
@@ -38,7 +39,8 @@ class Guards(Callback):
             return
         data: Any = cast(Any, trainer).datamodule
         utterances = data.manifest.part("train").iloc[self.rows.tolist()]
-        names = ", ".join(utterances["corpus"] + "/" + utterances["id"])
+        more = f" and {len(utterances) - NAMED} more" if len(utterances) > NAMED else ""
+        names = ", ".join(utterances["id"].head(NAMED)) + more
         raise TrainingError(
             f"the loss is {loss.item()} in epoch {trainer.current_epoch}, step"
             f" {trainer.global_step}, of the batch {names}: try a lower model.lr (it is"

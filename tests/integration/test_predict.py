@@ -55,12 +55,13 @@ def test_the_predictor_loads_neither_lightning_nor_hydra():
     assert done.stdout == "[]\n", done.stderr
 
 
-def test_files_are_judged_as_evaluation_judged_them(run, predictor):
+def test_files_are_judged_as_evaluation_judged_them(run):
     evaluate(EvaluateConfig(ckpt=str(run.checkpoint)))
     stored = pd.read_csv(run.output_dir / "report" / "predictions.csv")
     table = manifest.read(run.output_dir / "manifest.csv").set_index("id")
     rows = stored.iloc[:: max(1, len(stored) // 12)]
-    predictions = predictor([table.loc[key, "path"] for key in rows["id"]])
+    raw = Predictor.from_checkpoint(run.output_dir, raw=True)  # as predictions.csv has them
+    predictions = raw([table.loc[key, "path"] for key in rows["id"]])
     expected = rows[[f"p_{label}" for label in LABELS]].to_numpy(float)
     np.testing.assert_allclose([values(p) for p in predictions], expected, atol=1e-3)
 

@@ -128,6 +128,6 @@ def test_a_run_that_diverges_says_so_and_keeps_the_last_good_checkpoint(quick_co
     module, data = build(config, prepare(config.data, config.split))
     network: Any = module.network
     torch.nn.init.constant_(network.classifier.bias, float("nan"))
-    with pytest.raises(ValueError, match=r"diverged in epoch 0.*lower model\.lr"):
+    with pytest.raises(ValueError, match=r"the loss is nan in epoch 0.*lower model\.lr"):
         build_trainer(config.trainer).fit(module, data)
     assert list(tmp_path.rglob("*.ckpt")) == []
