@@ -121,10 +121,14 @@ def draw_intervals(
         axes.annotate(f"{value:.1%}", (1.02, place), va="center", fontsize=9, annotation_clip=False)
     if chance is not None:
         show_chance(axes, chance)
-    axes.set_yticks(range(len(rows)), [name for name, *_ in rows])
+    axes.set_yticks(range(len(rows)), [shorten(name, 30) for name, *_ in rows])
     axes.set_ylim(len(rows) - 0.4, -0.7)
     show_share(axes)
     return figure
+
+
+def shorten(name: str, most: int) -> str:
+    return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def show_share(axes: Axes) -> None:
