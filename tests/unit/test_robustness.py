@@ -49,7 +49,8 @@ def test_reverberation_goes_on_after_the_sound_and_falls_by_60_db_in_its_time():
     click = np.zeros(16_000, np.float32)
     click[0] = 1
     tail = reverberate(click, 0.5, generator())
-    assert tail[0] == 1
+    assert tail[0] == pytest.approx(1)
+    assert np.sum(tail[1:] ** 2) == pytest.approx(0.5, rel=0.05)  # at one second, 1
     early, late = power(tail[800:1600]), power(tail[4800:5600])  # 0.25 s apart: half of 60 dB
     assert 10 * np.log10(early / late) == pytest.approx(30, abs=1)
 
