@@ -61,7 +61,7 @@ def test_files_are_judged_as_evaluation_judged_them(run):
     table = manifest.read(run.output_dir / "manifest.csv").set_index("id")
     rows = stored.iloc[:: max(1, len(stored) // 12)]
     raw = Predictor.from_checkpoint(run.output_dir, raw=True)  # as predictions.csv has them
-    predictions = raw([table.loc[key, "path"] for key in rows["id"]])
+    predictions = raw([str(path) for path in table.loc[rows["id"], "path"]])
     expected = rows[[f"p_{label}" for label in LABELS]].to_numpy(float)
     np.testing.assert_allclose([values(p) for p in predictions], expected, atol=1e-3)
 
