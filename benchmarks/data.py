@@ -29,6 +29,7 @@ from ser.data_config import DataConfig, SplitConfig
 from ser.model import build_feature_extractor
 from ser.model_config import BackboneConfig
 from ser.preparation import prepare
+from ser.provenance import processor
 from ser.sampler import BucketBatchSampler
 
 ROUNDS = 3
@@ -168,13 +169,6 @@ def describe(clips: int, minutes: float) -> str:
         f"{clips} {what}, {minutes:.0f} minutes; {processor()}, {os.cpu_count()} cores;"
         f" Python {platform.python_version()}, {versions}"
     )
-
-
-def processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from ser.audio import SAMPLE_RATE, Waveform, load
 from ser.labels import LABELS
 from ser.onnx_export import OnnxJudge, OnnxNetwork, convert, quantise
 from ser.parity import synthesise
+from ser.provenance import processor
 from ser.sources import find_all
 from ser.trained import load_trained
 
@@ -166,13 +167,6 @@ def describe(clips: list[Waveform]) -> str:
         f"{processor()}, {torch.get_num_threads()} threads, Python {platform.python_version()},"
         f" {versions}; {len(clips)} {origin} clips of {min(lengths):.1f} to {max(lengths):.1f} s"
     )
-
-
-def processor() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor()
 
 
 if __name__ == "__main__":

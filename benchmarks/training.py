@@ -26,11 +26,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from ser.atomic import write_text
 from ser.compose import compose_command
 from ser.config import TrainConfig
 from ser.manifest import Manifest
 from ser.preparation import prepare
-from ser.report import write_text
+from ser.provenance import processor
 
 HERE = Path(__file__).parent
 FULL = ["backbone=wav2vec2_base", "model.backbone.pretrained=false"]
@@ -127,15 +128,10 @@ def race(folder: Path, scale: Scale) -> dict[str, float]:
 
 
 def describe_machine() -> dict[str, Any]:
-    processor = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        lines = [line for line in info.read_text().splitlines() if line.startswith("model name")]
-        processor = lines[0].partition(":")[2].strip() if lines else processor
     packages = ("torch", "transformers", "lightning", "accelerate")
     return {
         "date": date.today().isoformat(),
-        "processor": processor,
+        "processor": processor(),
         "cores": len(os.sched_getaffinity(0)),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,

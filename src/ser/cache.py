@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,6 +26,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from ser.atomic import replacing
 from ser.audio import SAMPLE_RATE, Clip, Fault, Pcm, Waveform, examine, identify
 
 log = logging.getLogger(__name__)
@@ -236,17 +237,6 @@ def advance(
     for result in examined:
         yield result
         progress.advance(task)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes its name only once it is whole and on the disk."""
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def read_index(path: Path) -> pd.DataFrame | None:

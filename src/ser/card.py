@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ser import splits
+from ser.atomic import write_text
 from ser.data_config import Ambiguous, DataConfig, LabelSource, SplitConfig
 from ser.figures import draw_distribution, draw_durations, mark
 from ser.manifest import Manifest, Reason
@@ -42,9 +43,7 @@ def write(card: Card, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     card.manifest.write(folder)
     for name, text in (("md", render_markdown(card)), ("html", render_page(card))):
-        temporary = folder / f"data_card.{name}.tmp"
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(folder / f"data_card.{name}")
+        write_text(folder / f"data_card.{name}", text)
 
 
 def render_page(card: Card) -> str:

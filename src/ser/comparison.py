@@ -8,10 +8,10 @@ from rich.console import Console
 from rich.table import Table
 
 from ser import page
+from ser.atomic import write_text
 from ser.figures import draw_intervals, mark
 from ser.intervals import Interval, find_differences, find_intervals, mcnemar
 from ser.page import Grid, count, percent
-from ser.report import write_text
 from ser.runs import JudgedRun, metric, name_apart, show_interval
 
 COLUMNS = [

@@ -19,6 +19,7 @@ from transformers import Wav2Vec2FeatureExtractor
 from ser import hidden_states
 from ser.audio import MIN_SECONDS, SAMPLE_RATE, Waveform
 from ser.augment import Augmentation
+from ser.batch import MIN_SAMPLES, normalise, pad
 from ser.cache import AudioCache
 from ser.data_config import DataConfig, Padding, Sampling
 from ser.hidden_states import HiddenStateCache, HiddenStates
@@ -77,8 +78,7 @@ class UtteranceDataset(Dataset[Example]):
         if self.augmentation is not None:
             waveform = self.augmentation(waveform, epoch, row)
         waveform = waveform[: self.max_samples]
-        values = self.feature_extractor(waveform, sampling_rate=SAMPLE_RATE).input_values[0]
-        return Example(np.asarray(values, np.float32), self.labels[row], row)
+        return Example(normalise(waveform, self.feature_extractor), self.labels[row], row)
 
 
 class HiddenStateDataset(Dataset[Example]):
@@ -119,23 +119,14 @@ def balance(labels: Sequence[int]) -> np.ndarray:
     return 1 / counts[places] / len(counts)
 
 
-def collate(
-    examples: list[Example], samples: int, least: int = round(MIN_SECONDS * SAMPLE_RATE)
-) -> Batch:
-    """Pad with zeros on the right, to the longest example or to `samples` if that is more.
+def collate(examples: list[Example], samples: int, least: int = MIN_SAMPLES) -> Batch:
+    """Pad as `ser.batch.pad` does.
 
-    At least `least` samples of each count as its own. Returns input_values and attention_mask
-    (batch, time), labels and rows (batch,); for hidden states, time is counted in frames, and
-    input_values are (batch, time, layers, size) in half precision.
+    Returns input_values and attention_mask (batch, time), labels and rows (batch,); for hidden
+    states, time is counted in frames, and input_values are (batch, time, layers, size) in half
+    precision.
     """
-    longest = max([samples, *(len(example.input_values) for example in examples)])
-    first = torch.from_numpy(examples[0].input_values[:0])
-    values = first.new_zeros(len(examples), longest, *first.shape[1:])
-    mask = torch.zeros(len(examples), longest, dtype=torch.long)
-    for place, example in enumerate(examples):
-        length = len(example.input_values)
-        values[place, :length] = torch.from_numpy(example.input_values)
-        mask[place, : max(length, least)] = 1
+    values, mask = pad([example.input_values for example in examples], samples, least)
     return {
         "input_values": values,
         "attention_mask": mask,

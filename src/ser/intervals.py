@@ -23,6 +23,10 @@ class Interval:
     low: float
     high: float
 
+    def describe(self, *, signed: bool = False) -> str:
+        form = "{:+.1f} to {:+.1f}%" if signed else "{:.1f} to {:.1f}%"
+        return form.format(100 * self.low, 100 * self.high)
+
 
 @dataclass(frozen=True)
 class Tally:

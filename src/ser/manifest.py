@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from ser.atomic import replacing
 from ser.audio import Fault
 from ser.cache import AudioCache
 
@@ -81,9 +82,8 @@ class Manifest:
         """Write `manifest.csv`, `dropped.csv` and `corpora.csv`, each whole or not at all."""
         tables = {"manifest": self.utterances, "dropped": self.dropped, "corpora": self.corpora}
         for name, table in tables.items():
-            temporary = folder / f"{name}.csv.tmp"
-            table.to_csv(temporary, index=False)
-            temporary.replace(folder / f"{name}.csv")
+            with replacing(folder / f"{name}.csv") as file:
+                table.to_csv(file, index=False, mode="wb")
 
 
 def read(path: Path) -> pd.DataFrame:

@@ -7,10 +7,11 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from ser import page, provenance
+from ser.atomic import write_text
 from ser.corpora import CORPORA
+from ser.intervals import Interval
 from ser.model import Blueprint, read_checkpoint, read_temperature, run_folder
 from ser.page import Grid, percent
-from ser.report import write_text
 
 METRICS = {
     "uar": ("recall", "UAR (unweighted average recall)"),
@@ -122,11 +123,7 @@ def tabulate_scores(report: dict[str, Any]) -> Grid:
     rows = []
     for name, judgement in {**report["corpora"], "all": report["overall"]}.items():
         interval = judgement["intervals"].get("uar")
-        ends = (
-            f"{percent(interval['low'])} to {percent(interval['high'])}"
-            if interval
-            else "one speaker"
-        )
+        ends = Interval(**interval).describe() if interval else "one speaker"
         chance = percent(judgement["baselines"]["chance"])
         scores = (percent(judgement[metric]) for metric in ("uar", "accuracy", "macro_f1"))
         uar, accuracy, macro_f1 = scores

@@ -23,6 +23,7 @@ from scipy.ndimage import maximum_filter1d
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from ser.atomic import write_text
 from ser.audio import Waveform
 from ser.cache import AudioCache, Recordings
 
@@ -62,9 +63,7 @@ def load_pairs(contents: Sequence[str], cache: AudioCache) -> list[tuple[str, st
     if not file.is_file():
         recordings = cache.recordings(contents)
         found = find_pairs(recordings)
-        temporary = file.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text("".join(f"{contents[a]}\t{contents[b]}\n" for a, b in found))
-        temporary.replace(file)
+        write_text(file, "".join(f"{contents[a]}\t{contents[b]}\n" for a, b in found))
     lines = file.read_text().splitlines()
     return [(line.split("\t")[0], line.split("\t")[1]) for line in lines]
 

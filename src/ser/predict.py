@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ser.audio import SAMPLE_RATE, Fault, Waveform
-from ser.batch import pad
+from ser.audio import Fault, Waveform
+from ser.batch import normalise, pad
 from ser.prediction import Failure, Prediction, Window, average, best
 from ser.speech import has_speech
 from ser.trained import TrainedModel, load_trained
@@ -114,14 +114,7 @@ class Predictor:
 
         Each is normalised on its own, as in training; a result does not depend on its neighbours.
         """
-        inputs = [
-            np.asarray(
-                self.feature_extractor(waveform, sampling_rate=SAMPLE_RATE).input_values[0],
-                np.float32,
-            )
-            for waveform in waveforms
-        ]
-        values, mask = pad(inputs)
+        values, mask = pad([normalise(each, self.feature_extractor) for each in waveforms])
         with torch.inference_mode():
             output = self.network(
                 values.to(self.device),

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 
+from ser.atomic import write_text
+
 PACKAGES = ("ser", "torch", "lightning", "transformers", "numpy", "soundfile", "soxr", "librosa")
 FILE = "provenance.json"
 
@@ -72,9 +74,7 @@ def commit() -> str | None:
 
 
 def write(provenance: Provenance, folder: Path) -> None:
-    temporary = folder / f"{FILE}.tmp"
-    temporary.write_text(json.dumps(asdict(provenance), indent=2) + "\n", encoding="utf-8")
-    temporary.replace(folder / FILE)
+    write_text(folder / FILE, json.dumps(asdict(provenance), indent=2) + "\n")
 
 
 def read(folder: Path) -> Provenance | None:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ser import report_page, splits
+from ser.atomic import replacing, write_text
 from ser.config import TrainConfig
 from ser.exposure import Exposure
 from ser.judgement import Judgement, Predicted, SpeakerScores
@@ -81,31 +82,22 @@ def write(evaluation: Evaluation, folder: Path) -> None:
 
 def write_figure(figure: Figure, svg: str, path: Path) -> None:
     """Write a figure as PNG and as SVG on white."""
-    temporary = path.with_suffix(".tmp")
-    figure.savefig(temporary, dpi=130, format="png", facecolor="white")
-    temporary.replace(path.with_suffix(".png"))
+    with replacing(path.with_suffix(".png")) as file:
+        figure.savefig(file, dpi=130, format="png", facecolor="white")
     # `style` because an SVG has no background of its own.
     write_text(path.with_suffix(".svg"), svg.replace("<svg ", '<svg style="background:#fff" ', 1))
 
 
 def write_predictions(predicted: Predicted, path: Path) -> None:
     """Write one row an utterance, in pieces: text takes far more memory than numbers."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    with temporary.open("w", encoding="utf-8", newline="") as file:
+    with replacing(path) as file:
         for start in range(0, len(predicted.logits), 10_000):
             rows = slice(start, start + 10_000)
             piece = replace(
                 predicted, utterances=predicted.utterances[rows], logits=predicted.logits[rows]
             )
             table = piece.tabulate()
-            table.to_csv(file, index=False, header=start == 0, float_format="%.6f")
-    temporary.replace(path)
-
-
-def write_text(path: Path, text: str) -> None:
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+            table.to_csv(file, index=False, header=start == 0, float_format="%.6f", mode="wb")
 
 
 def to_json(content: dict[str, Any]) -> str:

@@ -120,9 +120,7 @@ def find_notices(evaluation: "Evaluation") -> list[tuple[str, str]]:
 
 
 def between(interval: Interval | None) -> str:
-    if interval is None:
-        return ""
-    return f"{100 * interval.low:.1f} to {100 * interval.high:.1f}%"
+    return "" if interval is None else interval.describe()
 
 
 def list_headline(overall: Judgement) -> list[tuple[str, str, str]]:

@@ -112,7 +112,4 @@ def metric(sums: Tally, name: str) -> float:
 
 
 def show_interval(interval: Interval | None, *, signed: bool = False) -> str:
-    if interval is None:
-        return "one speaker"
-    form = "{:+.1f} to {:+.1f}%" if signed else "{:.1f} to {:.1f}%"
-    return form.format(100 * interval.low, 100 * interval.high)
+    return "one speaker" if interval is None else interval.describe(signed=signed)

@@ -22,6 +22,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from ser import card, history, provenance, report
 from ser.acceleration import accelerate, explain_memory
+from ser.atomic import write_text
 from ser.audio import SAMPLE_RATE
 from ser.compose import refuse_in_sweep, to_plain
 from ser.config import TrainConfig
@@ -169,7 +170,7 @@ def record(manifest: Manifest, config: TrainConfig) -> None:
     settings = {"config": to_plain(config), "overrides": config.command}
     for name, content in settings.items():
         text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-        report.write_text(output_dir / ".hydra" / f"{name}.yaml", text)
+        write_text(output_dir / ".hydra" / f"{name}.yaml", text)
 
 
 def fit(
