@@ -124,6 +124,7 @@ class AudioCache:
         if len(self._missing(wanted)):
             with self._locked():
                 self._load()  # what another run added while this one waited
+                self._tidy()
                 self._decode(self._missing(wanted))
         found = wanted.merge(self._clips, on=STATE, how="left", validate="m:1")
         return found[list(DTYPES)].set_index(sources.index)
@@ -150,6 +151,13 @@ class AudioCache:
         finally:
             lock.release()
 
+    def _tidy(self) -> None:
+        """Remove what interrupted runs left behind; call under the lock."""
+        used = set(self._clips["shard"])
+        for path in (*self.folder.glob(".*.pcm.*.tmp"), *self.folder.glob("*.pcm")):
+            if path.suffix == ".tmp" or path.stem not in used:
+                path.unlink(missing_ok=True)
+
     def _missing(self, sources: pd.DataFrame) -> pd.DataFrame:
         wanted = sources.drop_duplicates()
         found = wanted.merge(self._clips[STATE], on=STATE, how="left", indicator=True)
@@ -162,7 +170,13 @@ class AudioCache:
             task = progress.add_task("Decoding audio", total=len(sources))
             for start in range(0, len(sources), CLIPS_PER_SHARD):
                 examined = examine_all(sources.iloc[start : start + CLIPS_PER_SHARD])
-                tables.append(self._write(advance(examined, progress, task)))
+                try:
+                    tables.append(self._write(advance(examined, progress, task)))
+                except OSError as error:
+                    raise OSError(
+                        f"decoded audio cannot be written to {self.folder} ({error.strerror}):"
+                        " make room, or move data.cache_dir"
+                    ) from error
         self._clips = pd.concat(tables, ignore_index=True)
 
     def _write(self, examined: Iterable[tuple[Clip, Pcm]]) -> pd.DataFrame:

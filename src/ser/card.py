@@ -174,7 +174,11 @@ def tabulate_recordings(card: Card) -> Grid:
 def tabulate_dropped(card: Card) -> Grid:
     """Files left out, by reason and corpus."""
     counts = pd.crosstab(card.manifest.dropped["reason"], card.manifest.dropped["corpus"])
-    names = [name for name in card.manifest.corpora["corpus"] if name in counts]
+    order = card.manifest.corpora["corpus"].tolist()
+    names = sorted(
+        map(str, counts.columns),
+        key=lambda name: order.index(name) if name in order else len(order),
+    )
     rows = [
         [str(reason), *(f"{row[name]:,}" for name in names), f"{row.sum():,}"]
         for reason, row in counts.iterrows()

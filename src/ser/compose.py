@@ -17,7 +17,7 @@ from ser.trainer_config import SCHEMA
 
 Config = TypeVar("Config")
 CONF = Path(__file__).parents[2] / "conf"
-FREE = ("merge", "label_map")  # settings of the data that take any key
+FREE = {"merge", "label_map"}  # settings of the data that take any key
 NEW_EACH_TIME = frozenset({"output_dir", "ckpt"})  # options that a resumed run does not inherit
 
 HELP = {
@@ -35,6 +35,8 @@ HELP = {
 
   python evaluate.py ckpt=runs/.../checkpoints/best.ckpt
   python evaluate.py ckpt=runs/.../checkpoints/best.ckpt part=val
+  python evaluate.py ckpt=runs/.../checkpoints/best.ckpt data=savee         a corpus new to it
+  python evaluate.py ckpt=runs/.../checkpoints/best.ckpt robustness=true
 """,
 }
 
@@ -77,8 +79,8 @@ def register() -> None:
         if name == "train":
             with open_dict(schema.split):  # `from` cannot name a field, and is what users expect
                 schema.split["from"] = None
-            for key in FREE:
-                OmegaConf.set_struct(schema.data[key], False)
+        for key in FREE & set(schema.data):
+            OmegaConf.set_struct(schema.data[key], False)
         store.store(name=f"{name}_schema", node=schema)
         lines = ["Settings, their defaults and meaning:", *describe_settings(kind)]
         if name == "train":

@@ -71,7 +71,13 @@ class EvaluateDataConfig:
     paths: dict[str, str | None] = setting(
         dict.fromkeys(CORPORA), "where a corpus lies now; null: as in training"
     )
-    table: str | None = setting(None, "where the table lies now; null: as in training")
+    table: str | None = setting(
+        None, "where the table lies now, or one that is new to the model; null: as in training"
+    )
+    label_map: dict[str, str | None] = setting({}, "emotions of a new table by the model's names")
+    votes: dict[str, str | None] = setting(
+        {"cremad": None}, "where listeners' votes lie now; null: as in training"
+    )
     synthetic: str | None = setting(None, "where the synthetic corpora lie now; null: likewise")
     cache_dir: str | None = setting(None, "decoded audio; null: as in training")
     batch_size: int | None = setting(None, "utterances a batch; null: as in training")

@@ -26,6 +26,7 @@ from ser.model import Blueprint, load_network, read_temperature, run_folder
 from ser.module import EmotionClassifier
 from ser.preparation import build, prepare
 from ser.robustness import DisturbedAudio, Robustness
+from ser.table import scan_table
 from ser.training import quieten
 
 
@@ -106,7 +107,7 @@ def choose(config: EvaluateConfig, settings: TrainConfig, blueprint: Blueprint) 
     nothing is left to judge.
     """
     asked, known = config.data.corpora, settings.data.corpora
-    table = config.data.table if settings.data.table is None else None
+    table = config.data.table if is_new_table(config, settings, blueprint) else None
     new = [name for name in asked if name not in known]
     if new or table is not None:
         if len(new) < len(asked):
@@ -114,7 +115,8 @@ def choose(config: EvaluateConfig, settings: TrainConfig, blueprint: Blueprint) 
                 f"data.corpora={asked}: some of these are new to the model and some are not;"
                 " evaluate them one after the other"
             )
-        return meet(replace(settings.data, corpora=new, table=table))
+        synthetic = settings.data.synthetic if new else None
+        return meet(replace(settings.data, corpora=new, table=table, synthetic=synthetic))
     manifest = prepare(settings.data, settings.split)
     check_data(manifest, blueprint, Path(config.ckpt))
     part, utterances = str(config.part), manifest.part(config.part)
@@ -123,6 +125,20 @@ def choose(config: EvaluateConfig, settings: TrainConfig, blueprint: Blueprint) 
     if utterances.empty:
         raise ValueError(f"data.corpora={asked} has no utterance in the {part} part")
     return Subject(manifest, part, utterances, manifest.part("train"), {})
+
+
+def is_new_table(config: EvaluateConfig, settings: TrainConfig, blueprint: Blueprint) -> bool:
+    """Whether a table is named that is not the one of the training, which may only have moved.
+
+    They are told apart by the names of the utterances in them.
+    """
+    if config.data.table is None:
+        return False
+    recorded = run_folder(Path(config.ckpt)) / "manifest.csv"
+    if blueprint.config["data"].get("table") is None or not recorded.is_file():
+        return blueprint.config["data"].get("table") is None
+    named = scan_table(Path(config.data.table), settings.data).utterances["id"]
+    return not named.isin(read(recorded)["id"]).any()
 
 
 def meet(data: DataConfig) -> Subject:
@@ -163,11 +179,18 @@ def report_folder(config: EvaluateConfig) -> Path:
 def changes(config: EvaluateConfig, blueprint: Blueprint) -> dict[str, Any]:
     """What differs from training: where things lie now, and batch size; nothing is resumed."""
     given = {name: value for name, value in asdict(config.data).items() if value is not None}
-    given["paths"] = {name: path for name, path in config.data.paths.items() if path is not None}
+    for key in ("paths", "votes"):
+        given[key] = {name: path for name, path in given[key].items() if path is not None}
     del given["corpora"]
+    if not given["label_map"]:
+        del given["label_map"]
     if blueprint.config["data"].get("table") is None:
         given.pop("table", None)  # a table that is new to the model has not moved
-    return {"data": given, "ckpt": None}
+    changed = {"data": given, "ckpt": None}
+    recorded = run_folder(Path(config.ckpt)) / "manifest.csv"
+    if blueprint.config["split"].get("reuse") and recorded.is_file():
+        changed["split"] = {"reuse": str(recorded)}  # the run itself tells its parts
+    return changed
 
 
 def check_data(manifest: Manifest, blueprint: Blueprint, checkpoint: Path) -> None:

@@ -25,7 +25,9 @@ class Exposure:
 
     def describe(self) -> str:
         """One sentence for the headline."""
-        if self.seen_speakers == 0:
+        if self.speakers == 0:
+            who = "Who speaks is not known, nor whether training heard them"
+        elif self.seen_speakers == 0:
             who = f"None of its {self.speakers} speakers was heard in training"
         elif self.seen_speakers == self.speakers:
             who = f"All of its {self.speakers} speakers were heard in training"

@@ -83,7 +83,7 @@ def judge(predicted: Predicted, seed: int = 0) -> Judgement:
     sums = tally_speakers(predicted)
     return Judgement(
         scores=scores,
-        speakers=sums.speakers,
+        speakers=len(set(predicted.utterances["speaker"]) - {""}),
         probabilities=score_probabilities(logits, labels),
         calibrated=(
             None if temperature is None else score_probabilities(logits, labels, temperature)

@@ -72,7 +72,8 @@ class Monitoring(Callback):
         now = time.perf_counter()
         self.meter.worked += now - self.clock
         self.meter.utterances += len(batch["labels"])
-        self.meter.seconds += float(batch["attention_mask"].sum()) / SAMPLE_RATE
+        dataset = cast(Any, trainer).train_dataloader.dataset  # its batches may be hidden states
+        self.meter.seconds += float(dataset.seconds[batch["rows"].cpu()].sum())
         every = cast(Any, trainer).log_every_n_steps
         if (batch_idx + 1) % every == 0:
             scalars = self.meter.read(trainer.world_size) | read_memory(pl_module.device)
@@ -159,7 +160,7 @@ def play(
         waveform = torch.from_numpy(data.cache.read(row["content"]).copy())[None]
         board.add_audio(f"val/worst_errors/{number}", waveform, step, SAMPLE_RATE)
         lines.append(
-            f"| {number} | {row['corpus']}/{row['id']} | {labels[mistake.label]}"
+            f"| {number} | {row['id']} | {labels[mistake.label]}"
             f" | {labels[mistake.predicted]} | {mistake.probability:.0%} |"
         )
     board.add_text("val/worst_errors", "\n".join(lines), step)

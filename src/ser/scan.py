@@ -41,9 +41,16 @@ def complete(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def list_files(folder: Path) -> list[Path]:
-    """Every file below a folder, sorted; linked folders are entered, each only once."""
+    """Every file below a folder, sorted; linked folders are entered, each only once.
+
+    Raises OSError for a folder that cannot be listed: its files would be missed in silence.
+    """
+
+    def stop(error: OSError) -> None:
+        raise error
+
     files, seen = [], set()
-    for parent, folders, names in os.walk(folder, followlinks=True):
+    for parent, folders, names in os.walk(folder, followlinks=True, onerror=stop):
         real = os.path.realpath(parent)
         if real in seen:
             folders.clear()

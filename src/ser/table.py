@@ -97,6 +97,12 @@ def check_rows(table: pd.DataFrame, path: Path, data: DataConfig) -> None:
     known = [*dict.fromkeys([*data.label_space, *LABELS, *data.merge])]
     strange = ~table["emotion"].isin([*known, ""]) | (table["spelled"] == "")
     refuse(table["path"] == "", table, path, "path is empty")
+    heard = {
+        words: all(map_label(name, data) in ("", *known) for name in words.split(":"))
+        for words in table["perceived"].unique()
+    }
+    unknown = "perceived {perceived!r} is none of " + ", ".join(known) + ", nor several as a:b"
+    refuse(~table["perceived"].map(heard), table, path, unknown)
     refuse(
         strange,
         table,

@@ -47,8 +47,19 @@ def test_tensorboard_plays_the_worst_errors_and_says_what_they_are(quick_config,
     line = shown.tensor_proto.string_val[0].decode().splitlines()[2]
     _, number, utterance, is_, taken_for, _, _ = (cell.strip() for cell in line.split("|"))
     table = manifest.read(tmp_path / "manifest.csv").query("split == 'val'")
-    row = table[table.corpus + "/" + table.id == utterance].iloc[0]
+    row = table[table.id == utterance].iloc[0]
     assert (number, row["emotion"]) == ("1", is_) != ("1", taken_for)
     assert len(samples) == pytest.approx(row["seconds"] * rate, abs=1)
     assert events.Scalars("train/grad_norm")[0].value > 0
     assert 0 <= events.Scalars("speed/data_wait")[0].value < 1
+
+
+def test_seconds_of_audio_are_counted_where_batches_are_hidden_states(quick_config, tmp_path):
+    options = ["model=head", "model.freeze_feature_encoder=true", "trainer.log_every_n_steps=1"]
+    train(quick_config(tmp_path, *options))
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    names = ("utterances", "audio_seconds")
+    utterances, seconds = (events.Scalars(f"speed/{n}_per_second") for n in names)
+    lengths = [s.value / u.value for u, s in zip(utterances, seconds, strict=True)]
+    assert all(0.9 <= length <= 1.3 for length in lengths)  # as long as the synthetic clips are

@@ -1,6 +1,7 @@
 import multiprocessing
 import os
 import pickle
+import resource
 import signal
 import subprocess
 import sys
@@ -170,10 +171,25 @@ def test_changed_samples_whose_file_has_gone_are_an_error(tmp_path, write_tone):
 def test_what_an_interrupted_run_left_behind_does_no_harm(tmp_path, write_tone):
     path = write_tone(tmp_path / "a.wav")
     cache = AudioCache(tmp_path / "cache")
-    (cache.folder / "0123.tmp").write_bytes(b"half a shard")
+    (cache.folder / ".0123.pcm.99.tmp").write_bytes(b"half a shard")
     (cache.folder / "4567.pcm").write_bytes(b"a shard without its index")
     clip = cache.add(sources(path)).iloc[0]
     assert len(cache.read(clip.content)) == SAMPLE_RATE // 2
+    assert shards(tmp_path / "cache") == {f"{clip.shard}.pcm"}
+    assert not list(cache.folder.glob(".*.tmp"))
+
+
+def test_a_lack_of_room_is_named_with_what_to_do(tmp_path, write_tone):
+    path = write_tone(tmp_path / "a.wav")
+    cache = AudioCache(tmp_path / "cache")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))  # bytes in a file
+    try:
+        with pytest.raises(OSError, match=r"cannot be written to .*cache.*make room, or move"):
+            cache.add(sources(path))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert cache.add(sources(path)).iloc[0].fault == ""
 
 
 @pytest.mark.slow

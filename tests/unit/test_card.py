@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,16 @@ def test_repairs_are_counted():
         "4 touch the limit in places, and are kept",
         "1 named oddly: speaker OA read as OAF",
     ]
+
+
+def test_each_corpus_of_a_table_has_its_column_of_what_was_left_out():
+    made = small()
+    lost = made.manifest.dropped
+    lost = pd.concat([lost, lost.assign(corpus="lab")], ignore_index=True)
+    made = Card(replace(made.manifest, dropped=lost), made.data, made.split)
+    grid = card.tabulate_dropped(made)
+    assert grid.columns == ["reason", "tess", "lab", "all"]
+    assert grid.rows == [["silent", "1", "1", "2"]]
 
 
 def test_overlap_is_said_in_words():

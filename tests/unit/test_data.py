@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from ser.audio import SAMPLE_RATE
+from ser.batch import normalise
 from ser.data import EmotionDataModule, Example, balance, collate
 from ser.data_config import Padding
 from ser.labels import LABELS
@@ -282,3 +283,17 @@ def test_only_training_is_augmented(module):
     noisy, plain = module("data.augment.noise=1"), module()
     for one, other in zip(noisy.val_dataloader(), plain.val_dataloader(), strict=True):
         assert torch.equal(one["input_values"], other["input_values"])
+
+
+@pytest.mark.parametrize("normalised", [True, False])
+def test_waveforms_are_normalised_as_the_feature_extractor_does(normalised):
+    from transformers import Wav2Vec2FeatureExtractor
+
+    extractor = Wav2Vec2FeatureExtractor(do_normalize=normalised)
+    generator = np.random.default_rng(0)
+    for scale, offset in ((0.1, 0.0), (1e-4, 0.3), (0.5, -0.2)):
+        waveform = generator.normal(offset, scale, 16_000).astype(np.float32)
+        before = waveform.copy()
+        expected = extractor(waveform, sampling_rate=SAMPLE_RATE).input_values[0]
+        np.testing.assert_allclose(normalise(waveform, extractor), expected, atol=1e-4)
+        np.testing.assert_array_equal(waveform, before)

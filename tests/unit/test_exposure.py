@@ -26,3 +26,9 @@ def test_it_is_said_in_words(exposure):
     )
     assert Exposure(5, 0, 0, 0, 9, 0).describe() == "None of its 5 speakers was heard in training."
     assert Exposure(5, 5, 0, 0, 9, 0).describe() == "All of its 5 speakers were heard in training."
+
+
+def test_unknown_speakers_are_not_called_unheard():
+    part = pd.DataFrame([("my", "", "", "x")], columns=COLUMNS)
+    words = examine(part, pd.DataFrame(TRAIN, columns=COLUMNS)).describe()
+    assert words == "Who speaks is not known, nor whether training heard them."

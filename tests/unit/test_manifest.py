@@ -173,3 +173,10 @@ def test_the_fingerprint_sees_each_column(corpora, build_manifest, cache_dir, co
     changed = built.utterances.copy()
     changed.loc[0, column] = "other"
     assert Manifest(changed, built.dropped).fingerprint != built.fingerprint
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path):
+    from ser.scan import list_files
+
+    with pytest.raises(FileNotFoundError, match="gone"):
+        list_files(tmp_path / "gone")

@@ -99,6 +99,7 @@ def test_classes_beyond_the_eight_can_be_named(table, read):
         ("path,emotion,start\n0.wav,sad,-1\n", r"row 2: start -1.0 is before"),
         ("path,emotion,start,end\n0.wav,sad,2,1\n", r"row 2: end 1.0 is not after start 2.0"),
         ("path,emotion,agreement\n0.wav,sad,70\n", r"row 2: agreement 70.0 is not from 0 to 1"),
+        ("path,emotion,perceived\n0.wav,sad,sad:mad\n", r"row 2: perceived 'sad:mad' is none of"),
         ('path,emotion\n"0.wav,sad\n', "cannot be read as CSV"),
     ],
 )

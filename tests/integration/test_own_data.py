@@ -1,0 +1,97 @@
+"""A user's own table is trained on and judged, and an earlier split is used again."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from ser.config import EvaluateConfig, EvaluateDataConfig
+from ser.evaluation import evaluate
+from ser.manifest import read
+from ser.training import train
+
+PARTS = ("train", "train", "val", "test")
+
+
+def write_table(folder: Path, emotions: tuple[str, ...], name: str = "mine.csv") -> Path:
+    """Sixteen tones of each emotion, without speakers."""
+    folder.mkdir()
+    rows = ["path,emotion,split"]
+    for number, emotion in enumerate(emotions * 16):
+        part = PARTS[number // len(emotions) % 4]
+        tone = 0.5 * np.sin(np.arange(16_000) * (0.02 + 0.003 * number))
+        soundfile.write(folder / f"{number}.wav", tone, 16_000)
+        rows.append(f"{number}.wav,{emotion},{part}")
+    (folder / name).write_text("\n".join(rows))
+    return folder / name
+
+
+@pytest.fixture(scope="module")
+def own(compose_config, cache_dir, tmp_path_factory):
+    """A run on a table alone, with two classes."""
+    folder = tmp_path_factory.mktemp("own")
+    table = write_table(folder / "data", ("happy", "sad"))
+    return train(
+        compose_config(
+            *("experiment=quickstart", "callbacks=quiet", "data=table", "split=table"),
+            *(f"data.table={table}", "data.labels=[happy,sad]", f"data.cache_dir={cache_dir}"),
+            *(f"output_dir={folder / 'run'}", "trainer.max_epochs=1"),
+        )
+    )
+
+
+def test_a_table_is_trained_on_and_judged_without_knowing_who_speaks(own):
+    assert own.checkpoint is not None
+    scores = evaluate(EvaluateConfig(ckpt=str(own.checkpoint)))
+    assert scores.utterances == 8
+    assert list(scores.classes) == ["happy", "sad"]
+    report = (own.output_dir / "report" / "report.md").read_text()
+    assert "Who speaks is not known" in report
+    metrics = json.loads((own.output_dir / "report" / "metrics.json").read_text())
+    assert metrics["overall"]["speakers"] == 0
+
+
+def test_a_table_that_has_moved_is_known_again(own, tmp_path):
+    moved = tmp_path / "moved"
+    shutil.copytree(own.output_dir.parent / "data", moved)
+    data = EvaluateDataConfig(table=str(moved / "mine.csv"))
+    config = EvaluateConfig(
+        ckpt=str(own.checkpoint), output_dir=str(tmp_path / "report"), data=data
+    )
+    assert evaluate(config).utterances == 8
+
+
+def test_another_table_is_judged_whole(own, tmp_path):
+    table = write_table(tmp_path / "new", ("joy", "boredom"), "other.csv")
+    labels: dict[str, str | None] = {"joy": "happy", "boredom": None}
+    data = EvaluateDataConfig(table=str(table), label_map=labels)
+    config = EvaluateConfig(
+        ckpt=str(own.checkpoint), output_dir=str(tmp_path / "report"), data=data
+    )
+    scores = evaluate(config)
+    assert scores.utterances == 16
+    assert [row.support for row in scores.classes.values()] == [16, 0]
+
+
+def test_a_new_table_beside_corpora_is_judged_whole(trained, compose_config, tmp_path):
+    table = write_table(tmp_path / "new", ("joy", "boredom"))
+    overrides = [f"ckpt={trained}", f"output_dir={tmp_path / 'report'}", f"data.table={table}"]
+    labels = "data.label_map={joy: happy, boredom: null}"
+    config = compose_config(*overrides, labels, name="evaluate", kind=EvaluateConfig)
+    assert evaluate(config).utterances == 16
+    unmapped = compose_config(*overrides, name="evaluate", kind=EvaluateConfig)
+    with pytest.raises(ValueError, match=r"emotion 'joy' is none of .*data\.label_map"):
+        evaluate(unmapped)
+
+
+def test_an_earlier_split_is_used_again_and_needed_no_more_afterwards(quick_config, tmp_path):
+    train(quick_config(tmp_path / "first", "split.seed=3", "trainer.max_steps=2"))
+    earlier = tmp_path / "first" / "manifest.csv"
+    again = train(quick_config(tmp_path / "second", f"split.from={earlier}", "trainer.max_steps=2"))
+    parts = [read(tmp_path / run / "manifest.csv")["split"] for run in ("first", "second")]
+    assert parts[0].equals(parts[1])
+    shutil.rmtree(tmp_path / "first")
+    assert evaluate(EvaluateConfig(ckpt=str(again.checkpoint))).utterances > 20
