@@ -6,6 +6,7 @@ were computed before, and the mean can be another pooling.
 """
 
 from functools import cache
+from itertools import chain
 from typing import Any
 
 import torch
@@ -34,9 +35,15 @@ class MaskedGroupNorm(nn.GroupNorm):
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 (the name in torch)
         if self.lengths is None:
             return super().forward(input)
-        frames = input.float()  # (batch, channels, time); one group a channel
-        valid = torch.arange(frames.shape[-1], device=frames.device) < self.lengths[:, None]
-        count = self.lengths[:, None, None].to(frames.dtype)
+        if input.device.type == "cpu" and not torch.compiler.is_compiling():
+            return self.normalise_each(input, self.lengths)
+        return self.normalise_together(input, self.lengths)
+
+    def normalise_together(self, input: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:  # noqa: A002
+        """All utterances (batch, channels, time) by one formula; one group a channel."""
+        frames = input.float()
+        valid = torch.arange(frames.shape[-1], device=frames.device) < lengths[:, None]
+        count = lengths[:, None, None].to(frames.dtype)
         # These are the largest tensors of the network, so as few of them as can be: the moments
         # first, and one multiplication and addition in place of centring and scaling.
         kept = frames * valid[:, None]
@@ -46,6 +53,25 @@ class MaskedGroupNorm(nn.GroupNorm):
         variance = (power - mean.square()).clamp(min=0)
         scale = torch.rsqrt(variance + self.eps) * self.weight[:, None]
         return torch.addcmul(self.bias[:, None] - mean * scale, frames, scale).to(input.dtype)
+
+    def normalise_each(self, frames: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """The plain layer over the valid frames of each utterance; zeros beyond them.
+
+        On a CPU its fused kernel takes a fifth (bf16) to two thirds of the time of the formula
+        for all of them; on a GPU the lengths would have to be waited for.
+        """
+        each = (
+            super(MaskedGroupNorm, self).forward(row[None, :, :length])
+            for row, length in zip(frames, lengths.tolist(), strict=True)
+        )
+        whole = frames.shape[-1]
+        if torch.is_grad_enabled() and (frames.requires_grad or self.weight.requires_grad):
+            return torch.cat([nn.functional.pad(row, (0, whole - row.shape[-1])) for row in each])
+        first = next(each)
+        result = first.new_zeros(frames.shape)
+        for row, place in zip(chain((first,), each), result, strict=True):
+            place[:, : row.shape[-1]] = row[0]
+        return result
 
 
 def count_frames(config: Any, samples: int) -> int:

@@ -9,7 +9,7 @@ from ser.data import Example, collate
 from ser.labels import LABELS
 from ser.model import build_network
 from ser.model_config import AdapterConfig, BackboneConfig, ModelConfig, Pooling
-from ser.network import FAMILIES, EmotionNetwork
+from ser.network import FAMILIES, EmotionNetwork, MaskedGroupNorm
 from ser.pooling import AttentionPooling, MeanPooling, StatisticsPooling
 
 TINY = {
@@ -148,3 +148,17 @@ def test_specaugment_does_not_fail_on_short_clips(seconds):
     batch = collate([clip(seconds, 0)], 4000)
     logits = network(batch["input_values"], attention_mask=batch["attention_mask"]).logits
     assert logits.isfinite().all()
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_both_ways_of_the_masked_norm_give_the_plain_norm_of_each_utterance(trained):
+    norm = MaskedGroupNorm(6, 6).requires_grad_(trained)
+    torch.nn.init.uniform_(norm.weight)
+    torch.nn.init.uniform_(norm.bias)
+    frames, lengths = torch.randn(3, 6, 50), torch.tensor([50, 31, 7])
+    ways = norm.normalise_each(frames, lengths), norm.normalise_together(frames, lengths)
+    for row, length in enumerate(lengths.tolist()):
+        expected = norm(frames[row : row + 1, :, :length])[0]
+        for way in ways:
+            torch.testing.assert_close(way[row, :, :length], expected, atol=1e-5, rtol=1e-5)
+    assert all(way.requires_grad == trained for way in ways)
