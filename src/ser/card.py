@@ -186,6 +186,12 @@ def tabulate_dropped(card: Card) -> Grid:
     return Grid(["reason", *names, "all"], rows)
 
 
+def count_reasons(card: Card) -> str:
+    """How many files were left out for which reason, in a line."""
+    reasons = card.manifest.dropped["reason"].value_counts().sort_index()
+    return ", ".join(f"{name} {count:,}" for name, count in reasons.items())
+
+
 def list_repairs(card: Card) -> list[str]:
     """What was put right in files that are used, in words."""
     table, repairs = card.utterances, []
@@ -268,10 +274,9 @@ def show(card: Card) -> None:
         hours = f"{rows['seconds'].sum() / 3600:.2f}"
         table.add_row(name, *parts, hours, str(count_speakers(rows)), f"{lost.get(name, 0):,}")
     console.print(table)
-    reasons = card.manifest.dropped["reason"].value_counts().sort_index()
-    if len(reasons):
-        counts = ", ".join(f"{name} {count:,}" for name, count in reasons.items())
-        console.print(f"Files dropped: {reasons.sum():,} ({counts}), each listed in dropped.csv.")
+    if counts := count_reasons(card):
+        total = len(card.manifest.dropped)
+        console.print(f"Files dropped: {total:,} ({counts}), each listed in dropped.csv.")
     trimmed = (card.utterances["seconds"] > card.data.max_seconds).sum()
     if trimmed:
         console.print(

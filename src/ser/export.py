@@ -15,33 +15,10 @@ from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 from transformers.utils import logging
 
 from ser.audio import SAMPLE_RATE, Waveform
+from ser.modelcard import write_model_card
 from ser.parity import collect_clips, compare, require_parity
 from ser.predict import Predictor
-from ser.trained import OURS, TrainedModel, load_trained
-
-CARD = """---
-library_name: transformers
-pipeline_tag: audio-classification
-tags: [speech-emotion-recognition, {family}]
----
-# Speech emotion recognition: {labels}
-
-```python
-from transformers import pipeline
-
-pipeline("audio-classification", model="FOLDER_OR_REPOSITORY", top_k=None)("speech.wav")
-```
-
-Input is mono speech at {rate} Hz; training clips were up to {seconds:g} s long. {temperature}
-{norm}
-Acted emotions in quiet rooms are not those of life. Do not use it to judge people: in the European
-Union, inferring emotions at work and in education is prohibited (Regulation 2024/1689, Article 5).
-The corpora it was trained on may forbid commercial use.
-"""
-GROUP_NORM = """
-The first convolution of this family normalises over time. In `transformers` that includes padding,
-so predict clips one by one, or in batches of equal length; `ser.Predictor` has no such limit.
-"""
+from ser.trained import OURS, TrainedModel, find_checkpoint, load_trained
 
 
 def export_hugging_face(source: str, folder: Path, clips: Sequence[str] = ()) -> str:
@@ -64,7 +41,7 @@ def export_hugging_face(source: str, folder: Path, clips: Sequence[str] = ()) ->
         setattr(model.network.config, OURS, settings)
         model.network.save_pretrained(draft)
         model.feature_extractor.save_pretrained(draft)
-        (draft / "README.md").write_text(write_card(model), encoding="utf-8")
+        write_card(source, draft)
         predictor = Predictor(model, "cpu")
         chosen = collect_clips(clips, predictor)
         parity = compare(predictor.logits, TransformersJudge(draft), chosen)
@@ -72,21 +49,13 @@ def export_hugging_face(source: str, folder: Path, clips: Sequence[str] = ()) ->
     return str(parity)
 
 
-def write_card(model: TrainedModel) -> str:
-    """The model card, as far as the model itself knows."""
-    temperature = (
-        "Probabilities are not calibrated."
-        if model.temperature is None
-        else f"For calibrated probabilities divide the logits by {model.temperature:.4g}."
-    )
-    return CARD.format(
-        family=model.network.config.model_type,
-        labels=", ".join(model.labels),
-        rate=SAMPLE_RATE,
-        seconds=model.max_seconds,
-        temperature=temperature,
-        norm=GROUP_NORM if model.network.group_norms else "",
-    )
+def write_card(source: str, folder: Path) -> None:
+    """The model card of a checkpoint, or that of the exported folder it is made of."""
+    checkpoint, card = find_checkpoint(source), Path(source, "README.md")
+    if checkpoint is not None:
+        write_model_card(checkpoint, folder)
+    elif card.is_file():
+        shutil.copy(card, folder)
 
 
 class TransformersJudge:

@@ -42,6 +42,8 @@ def build_card(checkpoint: Path) -> ModelCard:
         "split": blueprint.config["split"],
         "sample_rate": f"{blueprint.sample_rate:,}",
         "temperature": read_temperature(checkpoint),
+        "max_seconds": f"{blueprint.config['data']['max_seconds']:g}",
+        "group_norm": blueprint.network.get("feat_extract_norm") == "group",
         "report": report,
         "scores": report and tabulate_scores(report),
         "exposure": report and report["exposure"],

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from markupsafe import Markup
 
-from ser import page, provenance, splits
+from ser import card, page, provenance
+from ser.card import Card
 from ser.figures import draw_spectrogram
 from ser.intervals import Interval
 from ser.judgement import Judgement
@@ -67,8 +68,9 @@ def write_markdown(evaluation: "Evaluation") -> str:
 
 def describe(evaluation: "Evaluation") -> dict[str, Any]:
     """All words and numbers of the report."""
-    overall = evaluation.overall
+    overall, settings = evaluation.overall, evaluation.settings
     scores, baselines = overall.scores, overall.baselines
+    data = Card(evaluation.manifest, settings.data, settings.split)
     corpora = ", ".join(evaluation.corpora)
     return {
         "title": f"Emotion recognition: {evaluation.named_part}",
@@ -88,8 +90,13 @@ def describe(evaluation: "Evaluation") -> dict[str, Any]:
         "calibration_words": describe_calibration(evaluation),
         "robustness": evaluation.robustness and evaluation.robustness.tabulate(),
         "robustness_words": evaluation.robustness and evaluation.robustness.describe(),
-        "data": tabulate_data(evaluation),
-        "dropped": count_reasons(evaluation),
+        "data": [
+            *(card.tabulate_corpora(data), card.tabulate_parts(data)),
+            *(card.tabulate_recordings(data), card.tabulate_origins(data)),
+        ],
+        "dropped": card.count_reasons(data),
+        "repaired": card.list_repairs(data),
+        "ambiguity": card.describe_ambiguity(data),
         "left_out": evaluation.describe_left_out(),
         "commands": list_commands(evaluation),
         "facts": list_facts(evaluation),
@@ -217,21 +224,6 @@ def describe_calibration(evaluation: "Evaluation") -> str:
         f" {sure} there); predictions divide the logits by it. It changes no decision. A dot on"
         " the diagonal is right as often as it claims."
     )
-
-
-def tabulate_data(evaluation: "Evaluation") -> Grid:
-    utterances = evaluation.manifest.utterances
-    rows = []
-    for name, part in [*utterances.groupby("corpus"), ("all", utterances)]:
-        counts = [count(int((part["split"] == each).sum())) for each in splits.PARTS]
-        hours = f"{part['seconds'].sum() / 3600:.2f}"
-        rows.append([str(name), *counts, count(part["speaker"].nunique()), hours])
-    return Grid(["corpus", *splits.PARTS, "speakers", "hours"], rows)
-
-
-def count_reasons(evaluation: "Evaluation") -> str:
-    reasons = evaluation.manifest.dropped["reason"].value_counts().sort_index()
-    return ", ".join(f"{name} {number:,}" for name, number in reasons.items())
 
 
 def list_commands(evaluation: "Evaluation") -> str:

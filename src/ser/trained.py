@@ -41,8 +41,9 @@ def load_trained(source: str | Path) -> TrainedModel:
     OSError for what cannot be had.
     """
     path = Path(source).expanduser()
-    if path.is_file():
-        return load_checkpoint(path)
+    checkpoint = find_checkpoint(source)
+    if checkpoint is not None:
+        return load_checkpoint(checkpoint)
     if not path.is_dir():
         if str(source).count("/") == 1 and not str(source).startswith((".", "/", "~")):
             return load_pretrained(str(source))
@@ -52,10 +53,16 @@ def load_trained(source: str | Path) -> TrainedModel:
         )
     if (path / CONFIG).is_file():
         return load_pretrained(str(path))
-    for checkpoint in (path / "checkpoints" / "best.ckpt", path / "best.ckpt"):
-        if checkpoint.is_file():
-            return load_checkpoint(checkpoint)
     raise ValueError(f"{source} holds neither checkpoints/best.ckpt nor {CONFIG}")
+
+
+def find_checkpoint(source: str | Path) -> Path | None:
+    """The checkpoint that a file or a run folder stands for; None for a Hugging Face model."""
+    path = Path(source).expanduser()
+    if (path / CONFIG).is_file():
+        return None
+    candidates = (path, path / "checkpoints" / "best.ckpt", path / "best.ckpt")
+    return next((each for each in candidates if each.is_file()), None)
 
 
 def load_checkpoint(path: Path) -> TrainedModel:
