@@ -20,10 +20,10 @@ ROOT = Path(__file__).parents[2]
 
 def commands() -> list[str]:
     lines = []
-    for name in ("README.md", "CONTRIBUTING.md", "docs/data.md"):
-        for block in re.findall(r"```bash\n(.*?)```", (ROOT / name).read_text(), re.DOTALL):
+    for file in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))):
+        for block in re.findall(r"```bash\n(.*?)```", file.read_text(), re.DOTALL):
             lines += [line.partition("#")[0].strip() for line in block.splitlines()]
-    return [line for line in lines if line]
+    return list(dict.fromkeys(line for line in lines if line))
 
 
 def chosen(*start: str) -> list[str]:
@@ -83,8 +83,18 @@ def test_the_configuration_is_shown(tmp_path):
     assert done.returncode == 0
 
 
-def test_the_sweep_runs(corpora, cache_dir, tmp_path):
-    [command] = chosen("python train.py -m")
+@pytest.mark.parametrize(
+    ("command", "jobs"),
+    [
+        pytest.param(
+            command,
+            2 ** command.count(","),
+            marks=[pytest.mark.slow] if "joblib" in command else [],
+        )
+        for command in chosen("python train.py -m")
+    ],
+)
+def test_a_sweep_runs(command, jobs, corpora, cache_dir, tmp_path):
     done = subprocess.run(
         [
             sys.executable,
@@ -101,10 +111,23 @@ def test_the_sweep_runs(corpora, cache_dir, tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    jobs = {path.parent.parent.name for path in tmp_path.rglob("best.ckpt")}
-    assert jobs == {"0", "1", "2", "3"}
-    assert all((tmp_path / job / ".hydra" / "config.yaml").is_file() for job in jobs)
-    assert all((tmp_path / job / "dropped.csv").is_file() for job in jobs)
+    names = {path.parent.parent.name for path in tmp_path.rglob("best.ckpt")}
+    assert names == {str(number) for number in range(jobs)}
+    assert all((tmp_path / name / ".hydra" / "config.yaml").is_file() for name in names)
+    assert all((tmp_path / name / "dropped.csv").is_file() for name in names)
+
+
+@pytest.mark.parametrize("command", chosen("ser tune"))
+def test_searches_are_understood(command, compose_config, tmp_path):
+    """What a trial of them trains; tests/integration/test_search.py lets some run."""
+    from ser.search_space import read_space
+
+    words = shlex.split(command)[2:]
+    overrides = words[: words.index("--trials")] if "--trials" in words else words
+    plain, space = read_space(overrides, ROOT / "conf" / "tune.yaml")
+    assert space
+    samples = [dimension.sample for dimension in space]
+    assert compose_config(*plain, *samples, f"output_dir={tmp_path}")
 
 
 @pytest.mark.parametrize("command", [c for c in chosen("python train.py") if c.endswith(" -m")])
