@@ -5,6 +5,7 @@ itself costs seconds and hundreds of megabytes at its first call (librosa 0.11).
 """
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -20,12 +21,13 @@ SAMPLE_RATE = 16_000
 # A batch of clips shorter than this would be shorter than one SpecAugment span of 10 frames.
 MIN_SECONDS = 0.25
 SILENCE = 1e-3  # of full scale; the quietest RAVDESS recording peaks at six times this
-CLIPPED = 0.1  # share of samples at the limit; a pure tone has 3 % of them near its peak
+CLIPPED = 0.1  # share of samples that stay at the limit
 
 FEW_SAMPLES = 100  # of which a tenth says nothing
 
 Waveform = NDArray[np.float32]
 Pcm = NDArray[np.int16]
+NOTHING: Pcm = np.zeros(0, np.int16)
 
 
 class Fault(StrEnum):
@@ -116,28 +118,32 @@ def decode(path: Path, start: float = 0.0, end: float = 0.0) -> Recording:
     the content is no audio, and AudioError where samples are missing.
     """
     with soundfile.SoundFile(path) as file:
-        first = round(start * file.samplerate)
-        count = (round(end * file.samplerate) if end else file.frames) - first
-        if not 0 <= first <= first + count <= file.frames:
-            whole = f"the file lasts {file.frames / file.samplerate:.2f} s"
-            raise AudioError(Fault.OUT_OF_RANGE, f"{start} s to {end} s, but {whole}")
-        # Reading 16-bit files as they are takes a quarter of the time of reading them as floats.
-        exact = file.subtype == "PCM_16"
-        samples = read_samples(file, first, count, "int16" if exact else "float32")
-        rate, kind = file.samplerate, f"{file.format} {file.subtype}"
+        return decode_part(file, start, end)
+
+
+def decode_part(file: soundfile.SoundFile, start: float, end: float) -> Recording:
+    """As `decode`, of a file that is open."""
+    first = round(start * file.samplerate)
+    count = (round(end * file.samplerate) if end else file.frames) - first
+    if not 0 <= first <= first + count <= file.frames:
+        whole = f"the file lasts {file.frames / file.samplerate:.2f} s"
+        raise AudioError(Fault.OUT_OF_RANGE, f"{start} s to {end} s, but {whole}")
+    # Reading 16-bit files as they are takes a quarter of the time of reading them as floats.
+    exact = file.subtype == "PCM_16"
+    samples = read_samples(file, first, count, "int16" if exact else "float32")
     # Two equal channels are one: five RAVDESS files are stereo so.
     equal = samples.shape[1] > 1 and bool((samples == samples[:, :1]).all())
     one = equal or samples.shape[1] == 1
     mono = samples[:, 0] if one else samples.mean(axis=1, dtype=np.float32)
     if exact and not one:
         mono *= np.float32(1 / 32768)
-    return Recording(mono, rate, kind, samples.shape[1])
+    return Recording(mono, file.samplerate, f"{file.format} {file.subtype}", samples.shape[1])
 
 
 def read_samples(file: soundfile.SoundFile, first: int, count: int, dtype: Any) -> Any:
     """The samples (time, channels) of an open file; raises AudioError where some are missing."""
     try:
-        if first:
+        if file.tell() != first:
             file.seek(first)
         samples = file.read(count, dtype=dtype, always_2d=True)
     except soundfile.LibsndfileError as error:  # it could be opened, so it is what it says
@@ -156,30 +162,47 @@ def resample(waveform: Waveform, sample_rate: int) -> Waveform:
 
 def examine(path: Path, start: float = 0.0, end: float = 0.0) -> tuple[Clip, Pcm]:
     """Decode a file and judge it; the samples are 16 kHz, scaled to full range, or none at all."""
-    clip = Clip(str(path), start, end, *identify(path))
+    return examine_parts(path, [(start, end)])[0]
+
+
+def examine_parts(path: Path, spans: Sequence[tuple[float, float]]) -> list[tuple[Clip, Pcm]]:
+    """As `examine`, for parts of one file (from and to in seconds), which is opened once."""
+    state = identify(path)
+    clips = [Clip(str(path), start, end, *state) for start, end in spans]
     try:
-        check_container(path, clip.size)
-        recording = decode(path, start, end)
-        clip = replace(
-            clip,
-            format=recording.format,
-            sample_rate=recording.sample_rate,
-            channels=recording.channels,
-            seconds=len(recording.samples) / recording.sample_rate,
-        )
-        clipped = check_samples(recording)
-        samples, peak = quantise(recording)
-        found = {"clipped": clipped, "peak": peak, "content": recording.content}
-        return replace(
-            clip, **found, length=len(samples), checksum=zlib.crc32(samples.data)
-        ), samples
+        check_container(path, state[0])
+        with soundfile.SoundFile(path) as file:
+            return [examine_part(file, clip) for clip in clips]
     except AudioError as error:
-        clip = replace(clip, fault=error.fault.value, detail=error.detail)
+        fault, detail = error.fault, error.detail
     except soundfile.LibsndfileError as error:
-        clip = replace(clip, fault=Fault.NOT_AUDIO.value, detail=error.error_string)
+        fault, detail = Fault.NOT_AUDIO, error.error_string
     except OSError as error:
-        clip = replace(clip, fault=Fault.UNREADABLE.value, detail=str(error))
-    return clip, np.zeros(0, np.int16)
+        fault, detail = Fault.UNREADABLE, str(error)
+    return [(replace(clip, fault=fault.value, detail=detail), NOTHING) for clip in clips]
+
+
+def examine_part(file: soundfile.SoundFile, clip: Clip) -> tuple[Clip, Pcm]:
+    try:
+        recording = decode_part(file, clip.start, clip.end)
+    except AudioError as error:
+        return replace(clip, fault=error.fault.value, detail=error.detail), NOTHING
+    facts: dict[str, Any] = {
+        "format": recording.format,
+        "sample_rate": recording.sample_rate,
+        "channels": recording.channels,
+        "seconds": len(recording.samples) / recording.sample_rate,
+    }
+    try:
+        facts["clipped"] = check_samples(recording)
+        samples, facts["peak"] = quantise(recording)
+    except AudioError as error:
+        return replace(clip, **facts, fault=error.fault.value, detail=error.detail), NOTHING
+    checksum = zlib.crc32(samples.data)
+    found = replace(
+        clip, **facts, content=recording.content, length=len(samples), checksum=checksum
+    )
+    return found, samples
 
 
 def quantise(recording: Recording) -> tuple[Pcm, float]:
@@ -237,9 +260,15 @@ def check_samples(recording: Recording) -> float:
     limit = 0.999 * max(-lowest, highest)
     at_limit = np.count_nonzero(samples >= limit) + np.count_nonzero(samples <= -limit)
     clipped = float(at_limit / len(samples))
-    if clipped > CLIPPED and len(samples) > FEW_SAMPLES:
+    if clipped > CLIPPED and len(samples) > FEW_SAMPLES and stays_at(limit, samples) > CLIPPED:
         raise AudioError(Fault.CLIPPED, f"{clipped:.0%} of the samples are at the limit")
     return clipped
+
+
+def stays_at(limit: float, samples: Pcm | Waveform) -> float:
+    """The share of samples that are at the limit like both neighbours: no tone stays there."""
+    at_limit = (samples >= limit) | (samples <= -limit)
+    return float(np.mean(at_limit[1:-1] & at_limit[:-2] & at_limit[2:]))
 
 
 def load(path: Path) -> Waveform:

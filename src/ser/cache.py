@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import fields, replace
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,12 @@ from rich.progress import (
 from rich.text import Text
 
 from ser.atomic import replacing
-from ser.audio import SAMPLE_RATE, Clip, Fault, Pcm, Waveform, examine, identify
+from ser.audio import SAMPLE_RATE, Clip, Fault, Pcm, Waveform, examine, examine_parts, identify
 
 log = logging.getLogger(__name__)
 RECIPE = f"3-{SAMPLE_RATE}-mono-soxr_hq-int16"  # a change to the decoding needs a new number
 CLIPS_PER_SHARD = 1024
+PARTS_AT_ONCE = 32  # of one file, for a thread
 SOURCE = ["path", "start", "end"]  # which part of which file
 STATE = [*SOURCE, "size", "mtime_ns"]  # and in which state it was read
 PLACE = ("shard", "offset", "length", "peak", "checksum")  # where samples lie, and their scale
@@ -236,13 +238,21 @@ def examine_all(sources: pd.DataFrame) -> Iterator[tuple[Clip, Pcm]]:
     """
     workers = os.cpu_count() or 1
     with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[Future[tuple[Clip, Pcm]]] = deque()
-        for path, start, end in sources.itertuples(index=False, name=None):
-            waiting.append(pool.submit(examine, Path(path), start, end))
+        waiting: deque[Future[list[tuple[Clip, Pcm]]]] = deque()
+        for path, spans in parts_of_files(sources):
+            waiting.append(pool.submit(examine_parts, Path(path), spans))
             if len(waiting) > 4 * workers:
-                yield waiting.popleft().result()
+                yield from waiting.popleft().result()
         while waiting:
-            yield waiting.popleft().result()
+            yield from waiting.popleft().result()
+
+
+def parts_of_files(sources: pd.DataFrame) -> Iterator[tuple[str, list[tuple[float, float]]]]:
+    """Neighbouring sources of one file together, up to so many that threads share the work."""
+    rows = sources.itertuples(index=False, name=None)
+    for path, group in groupby(rows, key=lambda row: row[0]):
+        while spans := [(start, end) for _, start, end in islice(group, PARTS_AT_ONCE)]:
+            yield path, spans
 
 
 def advance(

@@ -176,13 +176,13 @@ class EmotionNetwork(PreTrainedModel):
             attention_mask = waveforms.new_ones(waveforms.shape, dtype=torch.long)
         mask = self.backbone._get_feature_vector_attention_mask(frames, attention_mask)
         everything = self.weighted or layer < self.depth
-        # Not taken back below: gradient checkpointing computes the layers once more. Without
-        # padding the plain layers are faster.
+        # Without padding the plain layers are faster.
         self.tell_lengths(attention_mask.sum(-1) if padded else None, mask if padded else None)
         output = self.backbone(
             waveforms, attention_mask=attention_mask, output_hidden_states=everything
         )
-        if torch.compiler.is_exporting():  # which refuses tensors that stay behind
+        # Gradient checkpointing computes the layers once more; nobody else may find them told.
+        if not (self.training and self.backbone.is_gradient_checkpointing):
             self.tell_lengths(None, None)
         if self.weighted:
             return torch.stack(output.hidden_states[: layer + 1], dim=2), mask
