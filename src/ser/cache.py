@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import fields, replace
-from itertools import groupby, islice
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,24 @@ from rich.progress import (
 from rich.text import Text
 
 from ser.atomic import replacing
-from ser.audio import SAMPLE_RATE, Clip, Fault, Pcm, Waveform, examine, examine_parts, identify
+from ser.audio import (
+    NOTHING,
+    SAMPLE_RATE,
+    Clip,
+    Fault,
+    Pcm,
+    Waveform,
+    examine,
+    examine_parts,
+    identify,
+    scale,
+)
 
 log = logging.getLogger(__name__)
 RECIPE = f"3-{SAMPLE_RATE}-mono-soxr_hq-int16"  # a change to the decoding needs a new number
 CLIPS_PER_SHARD = 1024
-PARTS_AT_ONCE = 32  # of one file, for a thread
+CLIPS_AT_ONCE = 32  # for a thread, which otherwise waits for the interpreter lock more than once
+BYTES_AT_ONCE = 16 * 2**20  # of files, whatever their number
 SOURCE = ["path", "start", "end"]  # which part of which file
 STATE = [*SOURCE, "size", "mtime_ns"]  # and in which state it was read
 PLACE = ("shard", "offset", "length", "peak", "checksum")  # where samples lie, and their scale
@@ -68,16 +80,17 @@ class Recordings:
         """
         clip = self.clips[row]
         samples = self._map(clip.shard)[clip.offset : clip.offset + clip.length]
-        if zlib.crc32(samples.tobytes()) != clip.checksum:
+        if zlib.crc32(samples.data) != clip.checksum:
             samples = recover(self.folder, clip)
-        return samples.astype(np.float32) * np.float32(clip.peak / 32767)
+        return scale(samples, clip.peak / 32767)
 
     def _map(self, shard: str) -> Pcm:
         if shard not in self._shards:
             try:
-                self._shards[shard] = np.memmap(self.folder / f"{shard}.pcm", np.int16, mode="r")
+                mapped = np.memmap(self.folder / f"{shard}.pcm", np.int16, mode="r")
+                self._shards[shard] = np.asarray(mapped)  # whose slices cost a third
             except (OSError, ValueError):  # gone, or cut to nothing, since the index was read
-                self._shards[shard] = np.zeros(0, np.int16)
+                self._shards[shard] = NOTHING
         return self._shards[shard]
 
 
@@ -163,7 +176,7 @@ class AudioCache:
     def _missing(self, sources: pd.DataFrame) -> pd.DataFrame:
         wanted = sources.drop_duplicates()
         found = wanted.merge(self._clips[STATE], on=STATE, how="left", indicator=True)
-        return found.loc[found["_merge"] == "left_only", SOURCE]
+        return found.loc[found["_merge"] == "left_only", [*SOURCE, "size"]]
 
     def _decode(self, sources: pd.DataFrame) -> None:
         columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), Throughput())
@@ -231,28 +244,42 @@ def with_state(sources: pd.DataFrame) -> pd.DataFrame:
 
 
 def examine_all(sources: pd.DataFrame) -> Iterator[tuple[Clip, Pcm]]:
-    """Examine each source, in order, on all cores.
+    """Examine each source (path, start, end, size), in order, on all cores.
 
-    Threads suffice: soundfile, soxr and hashlib release the interpreter lock. Only a few results
+    Threads suffice: soundfile, soxr and numpy release the interpreter lock. Only a few results
     wait at any time, however long the files are.
     """
     workers = os.cpu_count() or 1
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque[Future[list[tuple[Clip, Pcm]]]] = deque()
-        for path, spans in parts_of_files(sources):
-            waiting.append(pool.submit(examine_parts, Path(path), spans))
-            if len(waiting) > 4 * workers:
+        for some in portions(sources):
+            waiting.append(pool.submit(examine_some, some))
+            if len(waiting) > 2 * workers:
                 yield from waiting.popleft().result()
         while waiting:
             yield from waiting.popleft().result()
 
 
-def parts_of_files(sources: pd.DataFrame) -> Iterator[tuple[str, list[tuple[float, float]]]]:
-    """Neighbouring sources of one file together, up to so many that threads share the work."""
-    rows = sources.itertuples(index=False, name=None)
-    for path, group in groupby(rows, key=lambda row: row[0]):
-        while spans := [(start, end) for _, start, end in islice(group, PARTS_AT_ONCE)]:
-            yield path, spans
+def portions(sources: pd.DataFrame) -> Iterator[list[Any]]:
+    """Neighbouring sources together, as many as a thread takes at once."""
+    some: list[Any] = []
+    size = 0
+    for source in sources.itertuples(index=False):
+        some.append(source)
+        size += int(source.size)  # pyright: ignore (it takes rows for tuples of anything)
+        if len(some) == CLIPS_AT_ONCE or size > BYTES_AT_ONCE:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
+
+
+def examine_some(sources: list[Any]) -> list[tuple[Clip, Pcm]]:
+    """Examine each source; a file that holds several neighbours is opened once for them."""
+    results: list[tuple[Clip, Pcm]] = []
+    for path, parts in groupby(sources, key=lambda source: source.path):
+        results += examine_parts(Path(path), [(part.start, part.end) for part in parts])
+    return results
 
 
 def advance(
