@@ -26,8 +26,8 @@ format: $(VENV)/dev.done
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-test: $(VENV)/dev.done ## the fast tests
-	$(BIN)/pytest
+test: $(VENV)/dev.done ## the fast tests, on all cores
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile
 
 bench-inference: $(VENV)/dev.done ## speed of predictions, against transformers.pipeline
 	$(BIN)/python benchmarks/inference.py
