@@ -27,6 +27,7 @@ table = pd.DataFrame({name: "" for name in COLUMNS}, index=range(count)).assign(
     speaker=[f"t/{name}" for name in speaker], gender=np.where(speaker % 3, "female", "male"),
     emotion=np.array(LABELS)[labels], sentence="s", seconds=2.5, split="test",
     sample_rate=16000, channels=1, clipped=0.0, format="WAV PCM_16",
+    agreement=np.nan, start=np.nan, end=np.nan,
     recording=[f"r{row}" for row in range(count)],
 )
 logits = generator.normal(0, 1, (count, 8)).astype(np.float32)
