@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := runs/quickstart_$(shell date +%Y-%m-%d_%H-%M-%S)
 
-.PHONY: quickstart install check format test test-all bench-data bench-train bench-inference lock clean
+.PHONY: quickstart install check format test test-all bench-data bench-train bench-inference bench-serving lock clean
 
 quickstart: $(VENV)/run.done ## train and evaluate on synthetic corpora, in about a minute
 	$(BIN)/python train.py experiment=quickstart output_dir=$(RUN)
@@ -31,6 +31,9 @@ test: $(VENV)/dev.done ## the fast tests, on all cores
 
 bench-inference: $(VENV)/dev.done ## speed of predictions, against transformers.pipeline
 	$(BIN)/python benchmarks/inference.py
+
+bench-serving: $(VENV)/dev.done ## ser serve under load, against one recording at a time
+	$(BIN)/python benchmarks/serving.py
 
 test-all: $(VENV)/dev.done ## the slow ones too
 	$(BIN)/pytest -m ""

@@ -24,6 +24,7 @@ MIN_SECONDS = 0.25
 SILENCE = 1e-3  # of full scale; the quietest RAVDESS recording peaks at six times this
 CLIPPED = 0.1  # share of samples that stay at the limit
 
+HEAD = 64  # bytes
 FEW_SAMPLES = 100  # of which a tenth says nothing
 
 Waveform = NDArray[np.float32]
@@ -178,7 +179,8 @@ def examine_parts(path: Path, spans: Sequence[tuple[float, float]]) -> list[tupl
     state = identify(path)
     clips = [Clip(str(path), start, end, *state) for start, end in spans]
     try:
-        check_container(path, state[0])
+        with path.open("rb") as head:
+            check_container(head.read(HEAD), state[0])
         with soundfile.SoundFile(path) as file:
             return [examine_part(file, clip) for clip in clips]
     except AudioError as error:
@@ -238,10 +240,8 @@ def identify(path: Path) -> tuple[int, int]:
     return stat.st_size, stat.st_mtime_ns
 
 
-def check_container(path: Path, size: int) -> None:
-    """Raise AudioError for a fault that the first bytes of a file give away."""
-    with path.open("rb") as file:
-        head = file.read(64)
+def check_container(head: bytes, size: int) -> None:
+    """Raise AudioError for a fault that the first HEAD bytes of a file of that size give away."""
     if size == 0:
         raise AudioError(Fault.EMPTY)
     if head.startswith(b"version https://git-lfs"):

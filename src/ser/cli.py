@@ -4,6 +4,8 @@ Each command imports what it needs in its own body, so `--help` and mistakes ans
 """
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -32,6 +34,15 @@ Overrides = Annotated[
 ]
 
 TUNE, CARD = Path("runs/tune"), Path("data/card")
+
+
+@contextmanager
+def extra(name: str) -> Iterator[None]:
+    """Say how to install what an import finds missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise OSError(f"{error.name} is not installed: pip install 'ser[{name}]'") from error
 
 
 @app.callback()
@@ -168,13 +179,56 @@ def tune(
         plain.append("trainer.devices=1")
     samples = [dimension.sample for dimension in space]
     compose_command("train", [*plain, *samples, f"output_dir={folder}"], TrainConfig)
-    try:
+    with extra("tune"):
         from ser import search  # heavy, so only once the settings are known to be good
-    except ModuleNotFoundError as error:
-        raise OSError(f"{error.name} is not installed: pip install 'ser[tune]'") from error
 
     plan = search.Search(plain, space, folder)
     search.show(search.search(plan, trials), plan)
+
+
+Ckpt = Annotated[
+    str, typer.Option(help="Run folder, .ckpt, exported folder, or OWNER/NAME on the hub.")
+]
+Host = Annotated[str, typer.Option(help="0.0.0.0 lets other machines in.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+Raw = Annotated[bool, typer.Option("--raw", help="The model's own probabilities.")]
+
+
+@app.command()
+def serve(
+    ckpt: Ckpt,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    token: Annotated[
+        str | None, typer.Option(envvar="SER_TOKEN", help="What clients must show.")
+    ] = None,
+    max_megabytes: Annotated[float, typer.Option(help="Of an upload.")] = 25,
+    max_seconds: Annotated[float, typer.Option(help="Of a recording.")] = 600,
+    max_waiting: Annotated[int, typer.Option(help="Recordings at once; more are sent away.")] = 64,
+    timeout: Annotated[float, typer.Option(help="Seconds for a request.")] = 60,
+    batch_size: Annotated[int, typer.Option(min=1, help="Windows judged together.")] = 16,
+    device: Device = "auto",
+    raw: Raw = False,
+) -> None:
+    """Answer over HTTP: POST a recording to /predict; /docs tells the rest."""
+    with extra("serve"):
+        from ser.gate import Limits
+
+    limits = Limits(max_megabytes, max_seconds, max_waiting, timeout)
+    if token is not None and not token.strip():
+        raise ValueError("--token (or SER_TOKEN) is empty: give one, or leave it away.")
+    with extra("serve"):
+        from ser import service
+    from ser.predict import Predictor
+
+    with service.listen(host, port) as listening:
+        if token is None and host not in service.LOOPBACK:
+            typer.echo(f"Whoever reaches {host} may use this: --token keeps others out.", err=True)
+        predictor = Predictor.from_checkpoint(ckpt, device, raw=raw)
+        hosts = service.name_hosts(host)
+        web = service.create_app(predictor, limits, token=token, hosts=hosts, batch_size=batch_size)
+        service.run(web, listening, timeout)
 
 
 def main() -> None:

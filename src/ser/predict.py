@@ -140,7 +140,7 @@ class Predictor:
             batch = by_length[start : start + batch_size]
             rows = self.probabilities([piece.waveform for _, piece in batch])
             for (hearing, piece), row in zip(batch, rows, strict=True):
-                hearing.judge(piece, dict(zip(self.labels, map(float, row), strict=True)))
+                hearing.judge(piece, self.labels, row)
             yield from finished(waiting)
 
 
@@ -170,7 +170,8 @@ class Hearing:
             self.error = str(error)
         self.read = True
 
-    def judge(self, piece: Piece, probabilities: dict[str, float]) -> None:
+    def judge(self, piece: Piece, labels: Sequence[str], row: NDArray[np.float32]) -> None:
+        probabilities = dict(zip(labels, map(float, row), strict=True))
         window = Window(piece.start, piece.end, best(probabilities), probabilities)
         self.windows.append(window)
 

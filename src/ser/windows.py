@@ -4,6 +4,7 @@ What is short is decoded as it is for training; what is long is read in blocks, 
 no more memory than a minute.
 """
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import soxr
 from numpy.typing import NDArray
 
 from ser.audio import (
+    HEAD,
     MIN_SECONDS,
     SAMPLE_RATE,
     SILENCE,
@@ -27,6 +29,7 @@ from ser.audio import (
 from ser.setting import require
 
 BLOCK_SECONDS = 30
+BLOCK_SAMPLES = 2**24  # of all channels: what a header claims must not decide over the memory
 REASONS = {
     Fault.EMPTY: "it holds no sound",
     Fault.LFS_POINTER: "it is a Git LFS pointer; fetch the audio with `git lfs pull`",
@@ -86,8 +89,7 @@ def read_blocks(source: Source) -> Iterator[Waveform]:
 
 
 def decode_blocks(source: str | Path | BinaryIO) -> Iterator[Waveform]:
-    if isinstance(source, str | Path):
-        check_file(Path(source))
+    check_source(source)
     try:
         file = soundfile.SoundFile(source)
     except soundfile.LibsndfileError as error:
@@ -99,13 +101,27 @@ def decode_blocks(source: str | Path | BinaryIO) -> Iterator[Waveform]:
         yield from resample_blocks(mix_blocks(file), file.samplerate)
 
 
-def check_file(path: Path) -> None:
-    if path.is_dir():
-        raise ValueError("it is a folder without audio files")
-    if not path.is_file():
-        raise ValueError("no such file")
+def check_source(source: str | Path | BinaryIO) -> None:
+    if isinstance(source, str | Path):
+        path = Path(source)
+        if path.is_dir():
+            raise ValueError("it is a folder without audio files")
+        if not path.is_file():
+            raise ValueError("no such file")
+        with path.open("rb") as file:
+            check_head(file)
+    elif source.seekable():
+        check_head(source)
+
+
+def check_head(file: BinaryIO) -> None:
+    """Raise ValueError for what the first bytes give away, and leave the file at its start."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    head = file.read(HEAD)
+    file.seek(0)
     try:
-        check_container(path, path.stat().st_size)
+        check_container(head, size)
     except AudioError as error:
         raise ValueError(REASONS[error.fault]) from error
 
@@ -113,8 +129,9 @@ def check_file(path: Path) -> None:
 def mix_blocks(file: soundfile.SoundFile) -> Iterator[Waveform]:
     """The mono samples of an open file, block by block, at its own rate."""
     frames = 0
+    size = max(1, min(BLOCK_SECONDS * file.samplerate, BLOCK_SAMPLES // file.channels))
     try:
-        for block in file.blocks(BLOCK_SECONDS * file.samplerate, dtype="float32", always_2d=True):
+        for block in file.blocks(size, dtype="float32", always_2d=True):
             frames += len(block)
             yield block.mean(axis=1)
     except soundfile.LibsndfileError as error:  # it could be opened, so it is what it says

@@ -102,6 +102,17 @@ def most_probable(probabilities: dict[str, float], top_k: int | None) -> dict[st
     return dict(sorted(shown.items(), key=lambda item: -item[1])[:top_k])
 
 
+def as_plain(result: Result, top_k: int | None) -> dict[str, Any]:
+    """Plain values for JSON; of each window too only the `top_k` most probable."""
+    plain = result.as_plain()
+    if isinstance(result, Prediction):
+        for part in [plain, *plain.get("windows", [])]:
+            part["probabilities"] = most_probable(part["probabilities"], top_k)
+        for segment in plain.get("segments", []):
+            segment["probability"] = round(segment["probability"], 6)
+    return plain
+
+
 class JsonWriter:
     """A JSON list, or one JSON object a line."""
 
@@ -110,10 +121,7 @@ class JsonWriter:
         self.written = 0
 
     def write(self, result: Result) -> None:
-        plain = result.as_plain()
-        if isinstance(result, Prediction):
-            for part in [plain, *plain.get("windows", [])]:
-                part["probabilities"] = most_probable(part["probabilities"], self.top_k)
+        plain = as_plain(result, self.top_k)
         before = "" if self.lines else ",\n" if self.written else "[\n"
         after = "\n" if self.lines else ""
         self.stream.write(before + json.dumps(plain, ensure_ascii=False) + after)
