@@ -30,7 +30,8 @@ from transformers import pipeline
 from ser import Predictor
 from ser.audio import SAMPLE_RATE, Waveform
 from ser.gate import Limits
-from ser.service import create_app, listen
+from ser.server import listen
+from ser.service import create_app
 
 LIMITS = Limits(timeout=600, waiting=1000)
 

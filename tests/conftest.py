@@ -84,7 +84,9 @@ def browser() -> Iterator[Any]:
     if found is None:
         pytest.skip(f"no Chromium is installed: none of {', '.join(names)} is on the PATH")
     with sync_playwright() as playwright:
-        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+        # A microphone that beeps, and leave to use it.
+        arguments = [f"--use-fake-{what}-for-media-stream" for what in ("device", "ui")]
+        arguments += ["--no-sandbox"] if os.geteuid() == 0 else []
         opened = playwright.chromium.launch(executable_path=found, args=arguments)
         yield opened
         opened.close()

@@ -4,6 +4,7 @@ Each command imports what it needs in its own body, so `--help` and mistakes ans
 """
 
 import sys
+import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -31,6 +32,19 @@ class Target(StrEnum):
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(help="Settings as for train.py: data=ravdess data.max_seconds=5 ..."),
+]
+
+Ckpt = Annotated[
+    str, typer.Option(help="Run folder, .ckpt, exported folder, or OWNER/NAME on the hub.")
+]
+Host = Annotated[str, typer.Option(help="0.0.0.0 lets other machines in.")]
+Port = Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+Raw = Annotated[bool, typer.Option("--raw", help="The model's own probabilities.")]
+Megabytes = Annotated[float, typer.Option("--max-megabytes", help="Of an upload.")]
+Seconds = Annotated[float, typer.Option("--max-seconds", help="Of a recording.")]
+Waiting = Annotated[
+    int, typer.Option("--max-waiting", help="Recordings at once; more are sent away.")
 ]
 
 TUNE, CARD = Path("runs/tune"), Path("data/card")
@@ -74,20 +88,18 @@ def predict(
     paths: Annotated[
         list[str], typer.Argument(help="Files, folders, globs, tables with a column path, or -.")
     ],
-    ckpt: Annotated[
-        str, typer.Option(help="Run folder, .ckpt, exported folder, or OWNER/NAME on the hub.")
-    ],
+    ckpt: Ckpt,
     format: Annotated[  # noqa: A002 (the name of the option)
         Format | None, typer.Option(help="Default: a table on a terminal, else JSON.")
     ] = None,
     output: Annotated[Path | None, typer.Option(help="A file instead of standard output.")] = None,
     top_k: Annotated[int | None, typer.Option(min=1, help="Only the most probable.")] = None,
-    raw: Annotated[bool, typer.Option("--raw", help="The model's own probabilities.")] = False,
+    raw: Raw = False,
     window: Annotated[float | None, typer.Option(help="Seconds of a sliding window.")] = None,
     hop: Annotated[float | None, typer.Option(help="Seconds between windows; half of one.")] = None,
     vad: Annotated[bool, typer.Option("--vad", help="Skip what is not speech.")] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Windows a batch.")] = 16,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    device: Device = "auto",
 ) -> None:
     """Say which emotion is to be heard in recordings, as they come; exit 1 if one failed."""
     from ser import sources, writers
@@ -186,15 +198,6 @@ def tune(
     search.show(search.search(plan, trials), plan)
 
 
-Ckpt = Annotated[
-    str, typer.Option(help="Run folder, .ckpt, exported folder, or OWNER/NAME on the hub.")
-]
-Host = Annotated[str, typer.Option(help="0.0.0.0 lets other machines in.")]
-Port = Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
-Raw = Annotated[bool, typer.Option("--raw", help="The model's own probabilities.")]
-
-
 @app.command()
 def serve(
     ckpt: Ckpt,
@@ -203,9 +206,9 @@ def serve(
     token: Annotated[
         str | None, typer.Option(envvar="SER_TOKEN", help="What clients must show.")
     ] = None,
-    max_megabytes: Annotated[float, typer.Option(help="Of an upload.")] = 25,
-    max_seconds: Annotated[float, typer.Option(help="Of a recording.")] = 600,
-    max_waiting: Annotated[int, typer.Option(help="Recordings at once; more are sent away.")] = 64,
+    max_megabytes: Megabytes = 25,
+    max_seconds: Seconds = 600,
+    max_waiting: Waiting = 64,
     timeout: Annotated[float, typer.Option(help="Seconds for a request.")] = 60,
     batch_size: Annotated[int, typer.Option(min=1, help="Windows judged together.")] = 16,
     device: Device = "auto",
@@ -213,22 +216,49 @@ def serve(
 ) -> None:
     """Answer over HTTP: POST a recording to /predict; /docs tells the rest."""
     with extra("serve"):
-        from ser.gate import Limits
-
-    limits = Limits(max_megabytes, max_seconds, max_waiting, timeout)
-    if token is not None and not token.strip():
-        raise ValueError("--token (or SER_TOKEN) is empty: give one, or leave it away.")
-    with extra("serve"):
-        from ser import service
+        from ser import gate, server, service
     from ser.predict import Predictor
 
-    with service.listen(host, port) as listening:
-        if token is None and host not in service.LOOPBACK:
+    limits = gate.Limits(max_megabytes, max_seconds, max_waiting, timeout)
+    if token is not None and not token.strip():
+        raise ValueError("--token (or SER_TOKEN) is empty: give one, or leave it away.")
+    with server.listen(host, port) as listening:
+        if token is None and host not in server.LOOPBACK:
             typer.echo(f"Whoever reaches {host} may use this: --token keeps others out.", err=True)
         predictor = Predictor.from_checkpoint(ckpt, device, raw=raw)
-        hosts = service.name_hosts(host)
-        web = service.create_app(predictor, limits, token=token, hosts=hosts, batch_size=batch_size)
-        service.run(web, listening, timeout)
+        hosts = server.name_hosts(host)
+        app = service.create_app(predictor, limits, token=token, hosts=hosts, batch_size=batch_size)
+        gate.log_as_json()
+        gate.LOG.info("listening", extra={"facts": {"address": server.name_address(listening)}})
+        server.run(app, listening, timeout)
+
+
+@app.command()
+def demo(
+    ckpt: Ckpt,
+    host: Host = "127.0.0.1",
+    port: Port = 7860,
+    open: Annotated[bool, typer.Option(help="In the browser.")] = True,  # noqa: A002
+    max_megabytes: Megabytes = 25,
+    max_seconds: Seconds = 600,
+    max_waiting: Waiting = 8,
+    device: Device = "auto",
+    raw: Raw = False,
+) -> None:
+    """Show a web page to record or drop a file into, and what the model hears in it."""
+    with extra("serve"):
+        from ser import demo, gate, server
+    from ser.predict import Predictor
+
+    limits = gate.Limits(max_megabytes, max_seconds, max_waiting)
+    with server.listen(host, port) as listening:
+        predictor = Predictor.from_checkpoint(ckpt, device, raw=raw)
+        app = demo.create_demo(predictor, limits, hosts=server.name_hosts(host))
+        address = server.name_address(listening)
+        typer.echo(f"Open {address} in a browser; Ctrl-C ends it.")
+        if open:
+            webbrowser.open(address)
+        server.run(app, listening, limits.timeout)
 
 
 def main() -> None:

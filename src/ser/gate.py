@@ -47,6 +47,10 @@ class Limits:
         return round(self.megabytes * 1e6)
 
     @property
+    def too_long(self) -> str:
+        return f"it is longer than {self.audio_seconds:g} s; cut it"
+
+    @property
     def too_large(self) -> str:
         return f"the request is larger than {self.megabytes:g} MB; send a shorter recording"
 

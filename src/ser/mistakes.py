@@ -16,6 +16,7 @@ from ser.cache import AudioCache
 from ser.judgement import Predicted
 
 MOST = 12
+LOUDNESS_RANGE = 70  # dB that a log-mel picture shows
 SECONDS = 6.0  # of audio in the page: 190 kB before base64
 
 
@@ -65,4 +66,4 @@ def log_mel(waveform: Waveform) -> np.ndarray:
     bands = librosa.feature.melspectrogram(
         y=waveform, sr=SAMPLE_RATE, n_fft=512, hop_length=160, n_mels=64
     )
-    return librosa.power_to_db(bands, ref=np.max, top_db=70)
+    return librosa.power_to_db(bands, ref=np.max, top_db=LOUDNESS_RANGE)

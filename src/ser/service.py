@@ -5,7 +5,6 @@ recording is kept, and nothing of it is logged.
 """
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
@@ -14,7 +13,6 @@ from itertools import islice
 from typing import Annotated, Any
 
 import numpy as np
-import uvicorn
 from anyio import to_thread
 from fastapi import Depends, FastAPI, File, Query, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
@@ -27,14 +25,13 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from ser.audio import MIN_SECONDS, SAMPLE_RATE
 from ser.batching import Batcher
-from ser.gate import LOG, Gate, Limits, Telemetry, log_as_json, refuse
+from ser.gate import Gate, Limits, Telemetry, refuse
 from ser.predict import Hearing, Predictor
 from ser.prediction import Failure, Prediction, Segment, Window
 from ser.windows import Piece, Sliding, not_silent, read_pieces
 from ser.writers import as_plain
 
 MOST_WINDOWS = 1000  # of a recording
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1", "[::1]"})  # as typed, and as in a header
 
 
 class Problem(BaseModel):
@@ -127,7 +124,7 @@ class Service:
                 hearing.judge(piece, self.predictor.labels, row)
         result = hearing.result()
         if isinstance(result, Failure):
-            raise HTTPException(422, f"the recording cannot be judged: {result.error}")
+            raise unusable(result.error)
         self.telemetry.audio.inc(result.seconds)
         request.state.facts = {"audio_seconds": round(result.seconds, 3)}
         return result
@@ -136,7 +133,7 @@ class Service:
         """The windows of a recording; raises ValueError at the first beyond the limits."""
         for count, piece in enumerate(pieces, 1):
             if piece.end > self.limits.audio_seconds:
-                raise ValueError(f"it is longer than {self.limits.audio_seconds:g} s; cut it")
+                raise ValueError(self.limits.too_long)
             if count > MOST_WINDOWS:
                 raise ValueError(f"it has more than {MOST_WINDOWS} windows; take a longer hop")
             yield piece
@@ -224,6 +221,10 @@ def add_routes(app: FastAPI, service: Service, secured: list[Any]) -> None:
         return Response(content, media_type=CONTENT_TYPE_LATEST)
 
 
+def unusable(reason: object) -> HTTPException:
+    return HTTPException(422, f"the recording cannot be judged: {reason}")
+
+
 def read_sliding(
     window: Annotated[
         float | None,
@@ -261,33 +262,3 @@ async def explain_values(request: Request, error: Exception) -> Response:
 
 async def admit_fault(request: Request, error: Exception) -> Response:
     return refuse(500, "the service failed; its log says why")
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A socket bound to that address; raises OSError that says which one is taken."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family)
-    except OSError as error:
-        reason = error.strerror or error
-        raise OSError(f"{host}:{port} cannot be used: {reason}; choose another --port") from error
-
-
-def run(app: FastAPI, listening: socket.socket, seconds: float) -> None:
-    """Answer until SIGTERM or SIGINT; then end what was begun, within so many seconds."""
-    log_as_json()
-    host, port = listening.getsockname()[:2]
-    LOG.info("listening", extra={"facts": {"host": host, "port": port}})
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=int(seconds),
-    )
-    uvicorn.Server(config).run([listening])
-
-
-def name_hosts(host: str) -> list[str] | None:
-    """The names that a service on a loopback address answers to: another site's page has none."""
-    return sorted(LOOPBACK) if host in LOOPBACK else None

@@ -24,7 +24,7 @@ from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS
 from schemathesis.core.result import Ok
 
-from ser import service
+from ser import server, service
 from ser.gate import Limits
 from ser.predict import Predictor
 
@@ -190,12 +190,12 @@ def test_a_token_is_asked_for_except_by_those_who_watch(predictor):
 
 
 def test_another_sites_page_cannot_name_a_service_on_loopback(predictor):
-    app = service.create_app(predictor, hosts=service.name_hosts("127.0.0.1"))
+    app = service.create_app(predictor, hosts=server.name_hosts("127.0.0.1"))
     with TestClient(app, base_url="http://localhost:8000") as client:
         assert client.get("/health").status_code == 200
         assert client.get("/health", headers={"host": "[::1]:8000"}).status_code == 200
         assert client.get("/health", headers={"host": "evil.example"}).status_code == 400
-    assert service.name_hosts("0.0.0.0") is None
+    assert server.name_hosts("0.0.0.0") is None
 
 
 def test_counters_tell_of_requests_and_audio(predictor):
@@ -300,8 +300,8 @@ def start(trained: Path, tmp_path: Path) -> Iterator[Callable[..., tuple[Any, st
         for _ in range(600):
             lines = [json.loads(line) for line in log.read_text().splitlines() if line[0] == "{"]
             if any("startup complete" in line["message"] for line in lines):
-                port = next(line["port"] for line in lines if "port" in line)
-                return process, f"http://127.0.0.1:{port}", log
+                address = next(line["address"] for line in lines if "address" in line)
+                return process, address, log
             assert process.poll() is None, log.read_text()
             time.sleep(0.1)
         raise TimeoutError(log.read_text())
