@@ -30,7 +30,6 @@ from ser.model import build_feature_extractor
 from ser.model_config import BackboneConfig
 from ser.preparation import prepare
 from ser.provenance import processor
-from ser.sampler import BucketBatchSampler
 
 ROUNDS = 3
 DATASETS = Path(__file__).parents[1] / ".venv" / "bench"  # where `make bench-data` puts it
@@ -46,7 +45,7 @@ def main() -> None:
         table = Table("", "seconds", "beside", "ratio", "goal")
         for row in (*judge_preparing(files, data, folder), *judge_loading(data, folder)):
             table.add_row(*row)
-        for row in judge_padding(manifest.utterances["seconds"].to_numpy()):
+        for row in judge_padding(data):
             table.add_row(*row)
     console.print(describe(len(files), manifest.utterances["seconds"].sum() / 60))
     console.print(table)
@@ -145,20 +144,21 @@ def judge_loading(data: DataConfig, folder: Path) -> Iterable[tuple[str, ...]]:
     yield row("batches of an epoch", best(epoch), "librosa.load each, normalised", best(decode), "")
 
 
-def judge_padding(seconds: np.ndarray) -> Iterable[tuple[str, ...]]:
+def judge_padding(data: DataConfig) -> Iterable[tuple[str, ...]]:
     """The share of samples that are padding."""
-    shares = {}
-    for name, shuffled in (("bucketed", True), ("in random batches", False)):
-        sampler = BucketBatchSampler(seconds, 16, shuffle=True)
-        order = np.random.default_rng(0).permutation(len(seconds))
-        groups = (
-            list(sampler) if shuffled else [order[i : i + 16] for i in range(0, len(order), 16)]
-        )
-        padded = sum(max(seconds[group]) * len(group) for group in groups)
-        shares[name] = 1 - seconds.sum() / padded
+    manifest = prepare(data, SplitConfig())
+    extractor = build_feature_extractor(BackboneConfig(name="x/y", pretrained=False))
+    batches = EmotionDataModule(manifest, data, extractor).train_dataloader()
+    valid, padded = np.sum(
+        [(batch["attention_mask"].sum(), batch["attention_mask"].numel()) for batch in batches], 0
+    )
+    seconds = manifest.part("train")["seconds"].to_numpy()
+    order, size = np.random.default_rng(0).permutation(len(seconds)), data.batch_size
+    groups = [seconds[order[i : i + size]] for i in range(0, len(order), size)]
+    random = 1 - seconds.sum() / sum(group.max() * len(group) for group in groups)
     fixed = 1 - np.minimum(seconds, 5).sum() / (5 * len(seconds))
-    others = f"random batches {shares['in random batches']:.1%}, all to 5 s {fixed:.1%}"
-    yield "padding, 16 a batch", f"{shares['bucketed']:.1%}", others, "", "< 5 %"
+    others = f"random batches {random:.1%}, all to 5 s {fixed:.1%}"
+    yield f"padding, {size} a batch", f"{1 - valid / padded:.1%}", others, "", "< 5 %"
 
 
 def describe(clips: int, minutes: float) -> str:

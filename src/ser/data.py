@@ -19,7 +19,7 @@ from transformers import Wav2Vec2FeatureExtractor
 from ser import hidden_states
 from ser.audio import MIN_SECONDS, SAMPLE_RATE, Waveform
 from ser.augment import Augmentation
-from ser.batch import MIN_SAMPLES, normalise, pad
+from ser.batch import GRID, MIN_SAMPLES, normalise, pad
 from ser.cache import AudioCache
 from ser.data_config import DataConfig, Padding, Sampling
 from ser.hidden_states import HiddenStateCache, HiddenStates
@@ -119,14 +119,16 @@ def balance(labels: Sequence[int]) -> np.ndarray:
     return 1 / counts[places] / len(counts)
 
 
-def collate(examples: list[Example], samples: int, least: int = MIN_SAMPLES) -> Batch:
+def collate(
+    examples: list[Example], samples: int, least: int = MIN_SAMPLES, grid: int = GRID
+) -> Batch:
     """Pad as `ser.batch.pad` does.
 
     Returns input_values and attention_mask (batch, time), labels and rows (batch,); for hidden
     states, time is counted in frames, and input_values are (batch, time, layers, size) in half
     precision.
     """
-    values, mask = pad([example.input_values for example in examples], samples, least)
+    values, mask = pad([example.input_values for example in examples], samples, least, grid)
     return {
         "input_values": values,
         "attention_mask": mask,
@@ -209,8 +211,9 @@ class EmotionDataModule(LightningDataModule):
         )
         balanced = shuffle and config.sampling == Sampling.balanced
         least = config.max_seconds if config.padding == Padding.uniform else MIN_SECONDS
+        padded = np.ceil(dataset.seconds.clip(least) * SAMPLE_RATE / GRID) * GRID / SAMPLE_RATE
         sampler = BucketBatchSampler(
-            dataset.seconds.clip(least),
+            padded,
             config.batch_size,
             max_batch_seconds=config.max_batch_seconds,
             shuffle=shuffle,
@@ -223,11 +226,11 @@ class EmotionDataModule(LightningDataModule):
             chances=balance(dataset.labels) if balanced else None,
         )
         join = partial(collate, samples=round(least * SAMPLE_RATE))
-        stored = self.states is not None and part != "test"
-        if stored:
-            join = partial(collate, samples=0, least=0)
+        stored = self.states if part != "test" else None
+        if stored is not None:
+            join = partial(collate, samples=0, least=0, grid=stored.recipe.grid)
         return DataLoader(
-            HiddenStateDataset(dataset, self.states) if stored else dataset,  # pyright: ignore
+            dataset if stored is None else HiddenStateDataset(dataset, stored),  # pyright: ignore
             batch_sampler=EpochBatchSampler(sampler) if changing else sampler,
             collate_fn=join,
             num_workers=config.num_workers,

@@ -53,6 +53,11 @@ class Recipe:
     version: int = RECIPE
 
     @property
+    def grid(self) -> int:
+        """Frames that the length of a batch is a multiple of: 0.1 s, as for waveforms."""
+        return 1 if self.pooled else 5
+
+    @property
     def key(self) -> str:
         text = json.dumps(asdict(self), sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -15,6 +15,7 @@ from transformers import MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING, PreTrainedConfi
 from transformers.masking_utils import create_bidirectional_mask
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+from ser import kernels
 from ser.model_config import Pooling
 from ser.pooling import POOLINGS
 
@@ -68,9 +69,10 @@ class MaskedGroupNorm(nn.GroupNorm):
         if torch.is_grad_enabled() and (frames.requires_grad or self.weight.requires_grad):
             return torch.cat([nn.functional.pad(row, (0, whole - row.shape[-1])) for row in each])
         first = next(each)
-        result = first.new_zeros(frames.shape)
+        result = first.new_empty(frames.shape)
         for row, place in zip(chain((first,), each), result, strict=True):
             place[:, : row.shape[-1]] = row[0]
+            place[:, row.shape[-1] :] = 0
         return result
 
 
@@ -178,11 +180,13 @@ class EmotionNetwork(PreTrainedModel):
         everything = self.weighted or layer < self.depth
         # Without padding the plain layers are faster.
         self.tell_lengths(attention_mask.sum(-1) if padded else None, mask if padded else None)
-        output = self.backbone(
-            waveforms, attention_mask=attention_mask, output_hidden_states=everything
-        )
+        repeated = self.training and self.backbone.is_activation_checkpointing
+        with kernels.choose(waveforms.device, repeated=repeated):
+            output = self.backbone(
+                waveforms, attention_mask=attention_mask, output_hidden_states=everything
+            )
         # Gradient checkpointing computes the layers once more; nobody else may find them told.
-        if not (self.training and self.backbone.is_gradient_checkpointing):
+        if not repeated:
             self.tell_lengths(None, None)
         if self.weighted:
             return torch.stack(output.hidden_states[: layer + 1], dim=2), mask
@@ -205,11 +209,13 @@ class EmotionNetwork(PreTrainedModel):
         encoder, first = self.backbone.encoder, self.resumed_layer
         hidden, outputs = states[:, :, -1], [states]
         arguments = self.layer_arguments(hidden, valid)
-        for layer in encoder.layers[first:]:
-            hidden = layer(hidden, **arguments)
-            if isinstance(hidden, tuple):  # WavLM hands its position bias on, unchanged
-                hidden = hidden[0]
-            outputs.append(hidden[:, :, None])
+        repeated = self.training and self.backbone.is_activation_checkpointing
+        with kernels.choose(states.device, repeated=repeated):
+            for layer in encoder.layers[first:]:
+                hidden = layer(hidden, **arguments)
+                if isinstance(hidden, tuple):  # WavLM hands its position bias on, unchanged
+                    hidden = hidden[0]
+                outputs.append(hidden[:, :, None])
         if self.weighted:
             return torch.cat(outputs, dim=2), valid
         if first < self.depth and self.normalises_last:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ser.audio import SAMPLE_RATE
-from ser.batch import normalise
+from ser.batch import GRID, normalise
 from ser.data import EmotionDataModule, Example, balance, collate
 from ser.data_config import Padding
 from ser.labels import LABELS
@@ -120,7 +120,7 @@ def examples(*lengths: int) -> list[Example]:
 
 def test_a_batch_is_padded_on_the_right_and_masked():
     batch = collate(examples(5000, 6000), 4000)
-    assert batch["input_values"].shape == (2, 6000)
+    assert batch["input_values"].shape == (2, 6400)  # a multiple of 0.1 s
     assert batch["attention_mask"].sum(1).tolist() == [5000, 6000]
     assert batch["input_values"][0, 5000:].abs().sum() == 0
     assert batch["input_values"][0, :5000].min() == 1
@@ -130,8 +130,22 @@ def test_a_batch_is_padded_on_the_right_and_masked():
 
 def test_a_clip_shorter_than_the_receptive_field_is_padded_to_a_quarter_second():
     batch = collate(examples(10), 4000)
-    assert batch["input_values"].shape == (1, 4000)
+    assert batch["input_values"].shape == (1, 4800)  # on the grid of 0.1 s
     assert batch["attention_mask"].sum() == 4000
+
+
+def test_few_lengths_of_batches_occur_and_little_is_padded_for_it(module):
+    batches = [batch["attention_mask"] for batch in module("data.batch_size=4").val_dataloader()]
+    lengths = {mask.shape[1] for mask in batches}
+    assert all(length % GRID == 0 for length in lengths)
+    assert len(lengths) < len(batches) / 2
+    assert sum(int(mask.sum()) for mask in batches) > 0.9 * sum(map(torch.numel, batches))
+
+
+def test_a_budget_of_seconds_holds_with_all_padding(module):
+    data = module("data.max_batch_seconds=10")
+    for batch in data.train_dataloader():
+        assert batch["attention_mask"].numel() <= 10 * SAMPLE_RATE
 
 
 @pytest.fixture
@@ -195,8 +209,8 @@ def test_a_second_preparation_finds_everything_in_the_cache(quick_config, tmp_pa
 
 def test_evaluation_batches_are_sorted_by_length(module):
     data = module()
-    seconds = [batch["attention_mask"].sum(1).max().item() for batch in data.val_dataloader()]
-    assert all(one <= other for one, other in pairwise(seconds))
+    lengths = [batch["attention_mask"].shape[1] for batch in data.val_dataloader()]
+    assert all(one <= other for one, other in pairwise(lengths))
 
 
 def order(data: EmotionDataModule) -> list[int]:
