@@ -169,6 +169,11 @@ class EmotionClassifier(LightningModule):
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
 
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Free the gradients at once: Lightning 2.6 keeps them through the next forward pass."""
+        super().optimizer_step(*args, **kwargs)
+        self.zero_grad()
+
     def configure_gradient_clipping(
         self,
         optimizer: torch.optim.Optimizer,

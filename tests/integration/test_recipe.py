@@ -21,6 +21,7 @@ class Recorder(Callback):
     training: list[bool] = field(default_factory=list)
     rates: list[float] = field(default_factory=list)
     norms: list[float] = field(default_factory=list)
+    freed: list[bool] = field(default_factory=list)
     losses: list[tuple[float, float]] = field(default_factory=list)
     rows: dict[int, list[int]] = field(default_factory=dict)
     groups: list[dict[str, Any]] = field(default_factory=list)
@@ -43,8 +44,15 @@ class Recorder(Callback):
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ):
         self.losses.append((outputs["loss"].item(), self.expected))
-        grads = [p.grad for p in pl_module.parameters() if p.grad is not None]
-        self.norms.append(torch.cat([grad.flatten() for grad in grads]).norm().item())
+        self.freed.append(all(p.grad is None for p in pl_module.parameters()))
+
+    def on_train_start(self, trainer: Any, pl_module: Any):
+        trainer.optimizers[0].register_step_post_hook(self.record_norm)
+
+    def record_norm(self, optimizer: torch.optim.Optimizer, *_: Any):
+        parameters = (p for group in optimizer.param_groups for p in group["params"])
+        grads = [p.grad.flatten() for p in parameters if p.grad is not None]
+        self.norms.append(torch.cat(grads).norm().item())
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +97,11 @@ def test_the_rate_warms_up_and_decays_linearly(recorded):
 
 def test_gradients_are_clipped_by_their_norm(recorded):
     assert max(recorded[0].norms) == pytest.approx(CLIP, rel=1e-3)
+
+
+def test_gradients_are_freed_before_the_next_batch(recorded):
+    assert len(recorded[0].freed) == 20
+    assert all(recorded[0].freed)
 
 
 def test_matrices_decay_and_norms_and_biases_do_not(recorded):
