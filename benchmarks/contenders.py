@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 import torch
 from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import Checkpoint
 from torch.utils.data import DataLoader, Dataset
 from transformers import (
     Trainer,
@@ -137,8 +138,10 @@ class Stopwatch(Callback):
 def train_ours(problem: Problem, clock: Clock) -> float | None:
     """The project itself, with the settings of the task."""
     config = problem.config
-    trainer = training.build_trainer(config.trainer)
-    trainer.callbacks.append(Stopwatch(clock))  # pyright: ignore
+    trainer: Any = training.build_trainer(config.trainer)
+    # None of the others writes checkpoints, which Lightning does unless told otherwise.
+    trainer.callbacks = [c for c in trainer.callbacks if not isinstance(c, Checkpoint)]
+    trainer.callbacks.append(Stopwatch(clock))
     module, data = training.build(config, problem.table)
     if config.reuses_hidden_states:
         data.keep_hidden_states(module.network, trainer)

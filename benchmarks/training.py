@@ -90,7 +90,7 @@ def run(name: str, folder: Path, overrides: list[str], seconds: float | None = N
     task = {"overrides": overrides, "seconds": seconds}
     write_text(folder / "task.json", json.dumps(task))
     command = [sys.executable, str(HERE / "contenders.py"), name, str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder)
     if done.returncode:
         raise RuntimeError(f"{name} failed:\n{done.stderr[-3000:]}")
     return json.loads((folder / f"{name}.json").read_text())
