@@ -5,15 +5,31 @@ Each command imports what it needs in its own body, so `--help` and mistakes ans
 
 import sys
 import webbrowser
-from collections.abc import Iterator
-from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ser.errors import one_line_errors
+from ser.errors import extra, one_line_errors
+from ser.job import Job, Precision
+from ser.options import (
+    Address,
+    BatchSize,
+    Ckpt,
+    Computing,
+    Device,
+    Engine,
+    Host,
+    Megabytes,
+    Overrides,
+    Port,
+    Raw,
+    Seconds,
+    ShardSize,
+    Target,
+    Waiting,
+    Workers,
+)
 from ser.writers import Format
 
 app = typer.Typer(
@@ -22,41 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Speech emotion recognition: prepare data, and use what was trained.",
 )
-
-
-class Target(StrEnum):
-    hf = "hf"
-    onnx = "onnx"
-
-
-Overrides = Annotated[
-    list[str] | None,
-    typer.Argument(help="Settings as for train.py: data=ravdess data.max_seconds=5 ..."),
-]
-
-Ckpt = Annotated[
-    str, typer.Option(help="Run folder, .ckpt, exported folder, or OWNER/NAME on the hub.")
-]
-Host = Annotated[str, typer.Option(help="0.0.0.0 lets other machines in.")]
-Port = Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
-Raw = Annotated[bool, typer.Option("--raw", help="The model's own probabilities.")]
-Megabytes = Annotated[float, typer.Option("--max-megabytes", help="Of an upload.")]
-Seconds = Annotated[float, typer.Option("--max-seconds", help="Of a recording.")]
-Waiting = Annotated[
-    int, typer.Option("--max-waiting", help="Recordings at once; more are sent away.")
-]
-
 TUNE, CARD = Path("runs/tune"), Path("data/card")
-
-
-@contextmanager
-def extra(name: str) -> Iterator[None]:
-    """Say how to install what an import finds missing."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise OSError(f"{error.name} is not installed: pip install 'ser[{name}]'") from error
 
 
 @app.callback()
@@ -95,30 +77,29 @@ def predict(
     output: Annotated[Path | None, typer.Option(help="A file instead of standard output.")] = None,
     top_k: Annotated[int | None, typer.Option(min=1, help="Only the most probable.")] = None,
     raw: Raw = False,
+    precision: Computing = Precision.full,
     window: Annotated[float | None, typer.Option(help="Seconds of a sliding window.")] = None,
     hop: Annotated[float | None, typer.Option(help="Seconds between windows; half of one.")] = None,
     vad: Annotated[bool, typer.Option("--vad", help="Skip what is not speech.")] = False,
-    batch_size: Annotated[int, typer.Option(min=1, help="Windows a batch.")] = 16,
+    batch_size: BatchSize = 16,
     device: Device = "auto",
+    engine: Annotated[Engine, typer.Option(help="ray: on many machines.")] = Engine.local,
+    workers: Workers = None,
+    shard_size: ShardSize = None,
+    address: Address = None,
 ) -> None:
     """Say which emotion is to be heard in recordings, as they come; exit 1 if one failed."""
-    from ser import sources, writers
+    from ser import engines
 
-    kind = writers.choose_format(format, output)
-    if hop is not None and window is None:
-        raise ValueError("--hop needs --window.")
-    found = sources.find_all(paths)
-    known = None if "-" in paths else list(found)  # what comes in a pipe has no end yet
-    from ser.predict import Predictor, Sliding  # heavy, so only once the rest is known to be good
-
-    predictor = Predictor.from_checkpoint(ckpt, device, raw=raw)
-    sliding = Sliding(window, hop or window / 2) if window is not None else None
-    coming = found if known is None else known
-    results = predictor.stream(coming, sliding=sliding, vad=vad, batch_size=batch_size)
-    seen = sys.stdout.isatty() and output is None  # the results themselves show how far it is
-    total, failed = None if known is None else len(known), 0
-    with writers.open_writer(kind, output, predictor.labels, top_k) as writer:
-        failed = writers.write_all(results, writer, total, bar=not seen)
+    job = Job(ckpt, device, raw, precision, window, hop, vad, batch_size)
+    wanted = engines.Wanted(paths, format, output, top_k)
+    if engine == Engine.ray:
+        failed = engines.judge_on_cluster(job, wanted, shard_size or 1000, workers, address)
+    else:
+        for name, value in (("workers", workers), ("shard-size", shard_size), ("address", address)):
+            if value is not None:
+                raise ValueError(f"--{name}={value} is for --engine=ray.")
+        failed = engines.judge_here(job, wanted)
     raise typer.Exit(1 if failed else 0)
 
 
@@ -210,8 +191,9 @@ def serve(
     max_seconds: Seconds = 600,
     max_waiting: Waiting = 64,
     timeout: Annotated[float, typer.Option(help="Seconds for a request.")] = 60,
-    batch_size: Annotated[int, typer.Option(min=1, help="Windows judged together.")] = 16,
+    batch_size: BatchSize = 16,
     device: Device = "auto",
+    precision: Computing = Precision.full,
     raw: Raw = False,
 ) -> None:
     """Answer over HTTP: POST a recording to /predict; /docs tells the rest."""
@@ -225,7 +207,7 @@ def serve(
     with server.listen(host, port) as listening:
         if token is None and host not in server.LOOPBACK:
             typer.echo(f"Whoever reaches {host} may use this: --token keeps others out.", err=True)
-        predictor = Predictor.from_checkpoint(ckpt, device, raw=raw)
+        predictor = Predictor.from_checkpoint(ckpt, device, raw, precision)
         hosts = server.name_hosts(host)
         app = service.create_app(predictor, limits, token=token, hosts=hosts, batch_size=batch_size)
         gate.log_as_json()
@@ -243,6 +225,7 @@ def demo(
     max_seconds: Seconds = 600,
     max_waiting: Waiting = 8,
     device: Device = "auto",
+    precision: Computing = Precision.full,
     raw: Raw = False,
 ) -> None:
     """Show a web page to record or drop a file into, and what the model hears in it."""
@@ -252,7 +235,7 @@ def demo(
 
     limits = gate.Limits(max_megabytes, max_seconds, max_waiting)
     with server.listen(host, port) as listening:
-        predictor = Predictor.from_checkpoint(ckpt, device, raw=raw)
+        predictor = Predictor.from_checkpoint(ckpt, device, raw, precision)
         app = demo.create_demo(predictor, limits, hosts=server.name_hosts(host))
         address = server.name_address(listening)
         typer.echo(f"Open {address} in a browser; Ctrl-C ends it.")

@@ -42,6 +42,15 @@ def one_line_errors(folder: str | None = None) -> Iterator[None]:
                 Path(folder).rmdir()
 
 
+@contextmanager
+def extra(name: str) -> Iterator[None]:
+    """Say how to install what an import finds missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise OSError(f"{error.name} is not installed: pip install 'ser[{name}]'") from error
+
+
 def is_ours(error: Exception) -> bool:
     """Whether this project raised the error itself, and so means it for the user."""
     trace = error.__traceback__

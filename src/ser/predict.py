@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ser.audio import Fault, Waveform
+from ser.audio import SAMPLE_RATE, Fault, Waveform
 from ser.batch import normalise, pad
+from ser.job import Precision
 from ser.prediction import Failure, Prediction, Window, average, best
 from ser.speech import has_speech
 from ser.trained import TrainedModel, load_trained
@@ -22,6 +23,9 @@ FILES_AHEAD = 32  # recordings that are opened and decoded while the network wor
 POOL = 256  # windows that are sorted by length together
 UNHEARD = "nothing is to be heard in it, or no speech where only speech is asked for"
 DECODERS = 4  # threads; soundfile and soxr release the interpreter lock
+# A CPU gains nothing from more at once, and loses a third: the memory of larger tensors goes back
+# to the system each time, and comes again page by page.
+CPU_SAMPLES = 4 * SAMPLE_RATE
 
 
 class Predictor:
@@ -30,18 +34,32 @@ class Predictor:
     Its labels, in the order of the logits, are `labels`; `temperature` is what the logits are
     divided by (1.0 for the model's own probabilities), `max_seconds` how long a recording is
     judged in one piece where no sliding windows are asked for; `device` is where the network is.
+    With `precision` bf16 it is up to twice as fast where the device has it, and a probability is
+    off by less than a hundredth.
     """
 
-    def __init__(self, model: TrainedModel, device: str = "auto", *, raw: bool = False) -> None:
+    def __init__(
+        self,
+        model: TrainedModel,
+        device: str = "auto",
+        *,
+        raw: bool = False,
+        precision: str = Precision.full,
+    ) -> None:
         self.device = choose_device(device)
         self.network = model.network.to(self.device)  # pyright: ignore[reportArgumentType]
         self.name, self.labels, self.max_seconds = model.name, model.labels, model.max_seconds
         self.feature_extractor = model.feature_extractor
         self.temperature = 1.0 if raw or model.temperature is None else model.temperature
+        self.precision = Precision(precision)
 
     @classmethod
     def from_checkpoint(
-        cls, source: str | Path, device: str = "auto", raw: bool = False
+        cls,
+        source: str | Path,
+        device: str = "auto",
+        raw: bool = False,
+        precision: str = Precision.full,
     ) -> "Predictor":
         """The predictor of a run folder, a .ckpt, an exported Hugging Face folder, or a hub name.
 
@@ -49,7 +67,7 @@ class Predictor:
         temperature was fitted, probabilities are calibrated unless `raw`. Raises ValueError or
         OSError, with one sentence, for what is no such model; no pickled code is ever run.
         """
-        return cls(load_trained(source), device, raw=raw)
+        return cls(load_trained(source), device, raw=raw, precision=precision)
 
     def __call__(
         self,
@@ -114,8 +132,14 @@ class Predictor:
 
         Each is normalised on its own, as in training; a result does not depend on its neighbours.
         """
+        together = len(waveforms) if self.device.type != "cpu" else few(waveforms)
+        parts = [waveforms[i : i + together] for i in range(0, len(waveforms), together)]
+        return np.concatenate([self._logits(part) for part in parts])
+
+    def _logits(self, waveforms: Sequence[Waveform]) -> NDArray[np.float32]:
         values, mask = pad([normalise(each, self.feature_extractor) for each in waveforms])
-        with torch.inference_mode():
+        mixed = self.precision == Precision.mixed
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, mixed):
             output = self.network(
                 values.to(self.device),
                 # Without a mask the same comes out faster where nothing is padded.
@@ -187,6 +211,11 @@ class Hearing:
         whole = len(windows) == 1 and windows[0].start == 0 and windows[0].end == self.seconds
         timeline = () if whole else tuple(windows)
         return Prediction(self.path, best(probabilities), probabilities, self.seconds, timeline)
+
+
+def few(waveforms: Sequence[Waveform]) -> int:
+    """How many of these (time,) a CPU had best judge at once."""
+    return max(1, CPU_SAMPLES // max(map(len, waveforms)))
 
 
 def finished(waiting: deque[Hearing]) -> Iterator[Prediction | Failure]:

@@ -16,6 +16,7 @@ from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
+from ser.atomic import replacing_path
 from ser.prediction import Failure, Prediction, Segment
 
 Result = Prediction | Failure
@@ -70,8 +71,7 @@ def open_writer(
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
     output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = output.with_name(f".{output.name}.tmp")
-    try:
+    with replacing_path(output) as temporary:
         if kind == Format.parquet:
             writer = ParquetWriter(temporary, labels, top_k)
             yield writer
@@ -81,9 +81,6 @@ def open_writer(
                 writer = make_writer(kind, stream, labels, top_k)
                 yield writer
                 writer.close()
-        temporary.replace(output)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def make_writer(kind: Format, stream: TextIO, labels: Sequence[str], top_k: int | None) -> Writer:
@@ -171,7 +168,7 @@ class CsvWriter:
 
 
 class ParquetWriter:
-    """The rows as Parquet, in row groups."""
+    """The rows as Parquet, in row groups, with the segments of what was judged in windows."""
 
     def __init__(self, path: Path, labels: Sequence[str], top_k: int | None) -> None:
         try:
@@ -181,12 +178,16 @@ class ParquetWriter:
             raise OSError("--format=parquet needs `pip install 'ser[parquet]'`") from error
         self.rows, self.held = Rows(labels, top_k), []
         text, number = pyarrow.string(), pyarrow.float64()
-        kinds = [(name, number if name[:2] in ("se", "p_") else text) for name in self.rows.columns]
+        kinds = dict.fromkeys(self.rows.columns, number)
+        kinds |= dict.fromkeys(("path", "emotion", "error"), text)
+        segment = {"start": number, "end": number, "emotion": text, "probability": number}
+        kinds["segments"] = pyarrow.list_(pyarrow.struct(segment))
         self.schema, self.table = pyarrow.schema(kinds), pyarrow.Table
         self.writer = parquet.ParquetWriter(path, self.schema)
 
     def write(self, result: Result) -> None:
-        self.held.append(self.rows.row(result))
+        segments = as_plain(result, None).get("segments")
+        self.held.append(self.rows.row(result) | {"segments": segments})
         if len(self.held) == ROWS:
             self.flush()
 

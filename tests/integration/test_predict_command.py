@@ -113,7 +113,7 @@ def test_results_can_go_to_a_file(run, folder, tmp_path):
     ("arguments", "message"),
     [
         (["a.wav", "--ckpt", "nowhere", "--format", "parquet"], "error: --format=parquet needs a file: --output=FILE"),
-        (["a.wav", "--ckpt", "nowhere", "--hop", "1"], "error: --hop needs --window."),
+        (["a.wav", "--ckpt", "nowhere", "--hop", "1"], "error: --hop=1.0: needs --window."),
         (["README.csv", "--ckpt", "nowhere"], "error: [Errno 2] No such file or directory: 'README.csv'"),
         (["a.wav", "--ckpt", "nowhere", "--output", "a.txt"], "error: --output=a.txt: end it in .json, .jsonl, .csv, .parquet, or give --format"),
     ],

@@ -1,0 +1,131 @@
+"""`ser predict --engine ray`: the same results, in shards, by workers of a local Ray."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner, Result
+
+from ser.cli import app
+from ser.cluster import Plan, Worker, count_failed, plan
+from ser.job import Job
+
+ray = pytest.importorskip("ray")
+parquet = pytest.importorskip("pyarrow.parquet")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def workers_like_this_process():
+    """Ray starts its workers with this interpreter, and they must find the same packages."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+    yield
+    os.environ.pop("PYTHONPATH") if before is None else os.environ.update(PYTHONPATH=before)
+
+
+@pytest.fixture
+def table(tmp_path, write_tone) -> Path:
+    """Seven recordings, the fifth of which is none."""
+    names = [f"clips/{number}.wav" for number in range(7)]
+    for number, name in enumerate(names):
+        write_tone(tmp_path / name, pitch=200 + 50 * number, seconds=0.4 + 0.2 * number)
+    (tmp_path / names[4]).write_bytes(b"no audio")
+    pd.DataFrame({"path": names}).to_parquet(tmp_path / "table.parquet")
+    return tmp_path / "table.parquet"
+
+
+def predict(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, ["predict", *map(str, arguments)])
+
+
+def by_ray(table: Path, trained: Path, output: Path, *more: str) -> Result:
+    options = ["--ckpt", trained, "--device", "cpu", "--engine", "ray", "--output", output]
+    return predict(table, *options, "--shard-size", "3", *more)
+
+
+@pytest.mark.slow
+def test_results_are_those_of_the_local_engine_and_a_stopped_job_goes_on(table, trained, tmp_path):
+    done = by_ray(table, trained, tmp_path / "judged")
+    assert done.exit_code == 1, done.output  # one recording is none
+    assert "1 of 7 recordings failed" in done.output
+    parts = sorted((tmp_path / "judged").glob("*.parquet"))
+    assert [part.name for part in parts] == [f"part-0000{number}.parquet" for number in range(3)]
+    local = predict(
+        table, "--ckpt", trained, "--device", "cpu", "--output", tmp_path / "local.parquet"
+    )
+    assert local.exit_code == 1
+    expected = pd.read_parquet(tmp_path / "local.parquet")
+    whole = pd.concat([pd.read_parquet(part) for part in parts], ignore_index=True)
+    pd.testing.assert_frame_equal(whole, expected, atol=1e-5)
+    pd.testing.assert_frame_equal(parquet.read_table(parts).to_pandas(), expected, atol=1e-5)
+
+    kept = parts[0].stat().st_mtime_ns
+    content = pd.read_parquet(parts[1])
+    parts[1].unlink()
+    again = by_ray(table, trained, tmp_path / "judged", "--workers", "2", "--batch-size", "1")
+    assert again.exit_code == 1, again.output
+    assert parts[0].stat().st_mtime_ns == kept
+    pd.testing.assert_frame_equal(pd.read_parquet(parts[1]), content, atol=1e-5)
+    assert not list((tmp_path / "judged").glob("*.tmp"))
+
+
+def test_a_shard_that_workers_die_of_is_given_up_and_named(table, trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(table.parent)
+    paths = ["clips/0.wav", "clips/4.wav"]
+    planned = plan(Job(str(trained), "cpu"), paths, tmp_path / "out", shard_size=2, top_k=2)
+    worker = Worker(planned)
+    assert worker({"shard": 0, "paths": paths}) == {"recordings": 2}
+    assert count_failed(planned.place(0)) == 1
+    assert not planned.tries(0).exists()
+    planned.tries(0).write_text("3")
+    with pytest.raises(RuntimeError, match=r"3 workers died of part-00000.parquet .*clips/0.wav"):
+        worker({"shard": 0, "paths": paths})
+
+
+def test_a_folder_of_another_job_is_refused(trained, tmp_path):
+    first = plan(Job(str(trained)), ["a.wav", "b.wav"], tmp_path / "out", shard_size=1, top_k=None)
+    assert isinstance(first, Plan)
+    assert first.missing() == [0, 1]
+    first.place(0).touch()
+    faster = Job(str(trained), device="cpu", batch_size=4)
+    again = plan(faster, ["a.wav", "b.wav"], tmp_path / "out", shard_size=1, top_k=None)
+    assert again.missing() == [1]
+    for job, paths, problem in (
+        (Job(str(trained), raw=True), ["a.wav", "b.wav"], "raw was False, and is True"),
+        (Job(str(trained)), ["a.wav", "c.wav"], "paths was"),
+        (Job(str(trained)), ["a.wav"], "recordings was 2, and is 1"),
+    ):
+        with pytest.raises(ValueError, match=problem):
+            plan(job, paths, tmp_path / "out", shard_size=1, top_k=None)
+    assert json.loads((tmp_path / "out" / "job.json").read_text())["recordings"] == 2
+    with pytest.raises(ValueError, match="no folder of such a job"):
+        plan(Job(str(trained)), ["a.wav"], tmp_path, shard_size=1, top_k=None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--engine", "ray"], "--output=FOLDER"),
+        (["--engine", "ray", "--output", "x", "--format", "csv"], "--output=FOLDER"),
+        (["--workers", "2"], "--workers=2 is for --engine=ray"),
+        (["--shard-size", "5"], "--shard-size=5 is for --engine=ray"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(arguments, problem):
+    done = predict("a.wav", "--ckpt", "none", *arguments)
+    assert done.exit_code != 0
+    assert problem in str(done.exception)
+
+
+def test_standard_input_is_not_for_many_machines(tmp_path):
+    done = predict("-", "--ckpt", "none", "--engine", "ray", "--output", tmp_path / "out")
+    assert "takes no standard input" in str(done.exception)
+
+
+def test_a_model_that_is_not_there_is_one_sentence_before_ray_starts(table, tmp_path):
+    done = by_ray(table, tmp_path / "none.ckpt", tmp_path / "out")
+    assert "no such checkpoint" in str(done.exception)
+    assert not ray.is_initialized()
