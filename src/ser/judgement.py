@@ -7,7 +7,14 @@ import pandas as pd
 from scipy.special import softmax
 
 from ser import metrics
-from ser.calibration import ProbabilityScores, in_top_two, log_losses, score_probabilities
+from ser.calibration import (
+    ProbabilityScores,
+    in_top_two,
+    log_losses,
+    reliability,
+    roc_auc,
+    score_probabilities,
+)
 from ser.intervals import METRICS, Interval, Tally, compute, find_intervals, tally
 from ser.metrics import Baselines, Scores, baselines
 
@@ -30,13 +37,23 @@ class Judgement:
 
 @dataclass(frozen=True)
 class SpeakerScores:
-    """One row of the table of speakers."""
+    """What is told of the utterances of one speaker, who gives no ground for intervals.
+
+    `confusion` is that of `ser.metrics.Scores`: precision, recall and F1 of each class follow.
+    """
 
     corpus: str
     gender: str
     utterances: int
     accuracy: float
     uar: float
+    macro_f1: float
+    weighted_f1: float
+    top2_accuracy: float
+    log_loss: float
+    roc_auc: float | None
+    calibration_error: float
+    confusion: list[list[int]]
 
 
 @dataclass(frozen=True)
@@ -101,20 +118,25 @@ def judge_by(predicted: Predicted, column: str, seed: int = 0) -> dict[str, Judg
 
 
 def judge_speakers(predicted: Predicted) -> dict[str, SpeakerScores]:
-    """Each speaker's scores; without intervals, for which one speaker gives no ground."""
-    sums = tally_speakers(predicted)
-    facts = predicted.utterances.groupby("speaker", sort=True).first()
+    """Each speaker's scores, by the probabilities of the network, not calibrated."""
+    sums, labels = tally_speakers(predicted), predicted.labels
+    groups = predicted.utterances.reset_index(drop=True).groupby("speaker", sort=True)
+    facts, rows = groups.first(), groups.indices
     values = compute(sums.columns(), len(predicted.names))
-    counts = sums.confusion.sum(axis=(1, 2))
+    probabilities = softmax(predicted.logits.astype(np.float64), axis=1)
     return {
         str(speaker): SpeakerScores(
-            str(facts["corpus"].iloc[row]),
-            str(facts["gender"].iloc[row]),
-            int(counts[row]),
-            accuracy=float(values[METRICS.index("accuracy"), row]),
-            uar=float(values[METRICS.index("uar"), row]),
+            corpus=str(facts["corpus"].iloc[place]),
+            gender=str(facts["gender"].iloc[place]),
+            utterances=len(rows[speaker]),
+            **dict(zip(METRICS, values[:, place].tolist(), strict=True)),
+            roc_auc=roc_auc(probabilities[rows[speaker]], labels[rows[speaker]]),
+            calibration_error=reliability(
+                probabilities[rows[speaker]], labels[rows[speaker]]
+            ).error,
+            confusion=sums.confusion[place].tolist(),
         )
-        for row, speaker in enumerate(facts.index)
+        for place, speaker in enumerate(facts.index)
     }
 
 

@@ -196,6 +196,7 @@ def test_tensorboard_is_installed():
     [
         pytest.param(command, marks=[pytest.mark.slow] if "onnx" in command else [])
         for command in chosen("ser predict", "ser export")
+        if "--engine ray" not in command
     ],
 )
 def test_what_was_trained_is_used_as_documented(
@@ -210,3 +211,17 @@ def test_what_was_trained_is_used_as_documented(
     assert done.exit_code == 0, (done.output, done.exception)
     written = [Path(value) for name, value in pairwise(arguments) if name == "--output"]
     assert all(path.exists() for path in written)
+
+
+@pytest.mark.parametrize(
+    "command", [*chosen("ser serve", "ser demo"), *chosen("ser predict table")]
+)
+def test_servers_and_clusters_are_asked_for_in_words_that_are_understood(command):
+    """tests/integration has them run: test_service.py, test_demo.py, test_cluster.py."""
+    from typer.main import get_command
+
+    from ser.cli import app
+
+    program: Any = get_command(app)
+    name, *arguments = shlex.split(command)[1:]
+    assert program.commands[name].make_context(name, arguments).params["ckpt"]

@@ -60,6 +60,12 @@ def test_the_table_of_speakers_agrees_with_judging_each_alone(predicted):
         assert row.utterances == judgement.scores.utterances
         assert row.accuracy == pytest.approx(judgement.scores.accuracy)
         assert row.uar == pytest.approx(judgement.scores.uar)
+        assert row.macro_f1 == pytest.approx(judgement.scores.macro_f1)
+        assert row.weighted_f1 == pytest.approx(judgement.scores.weighted_f1)
+        assert row.confusion == judgement.scores.confusion
+        for score in ("top2_accuracy", "log_loss", "calibration_error"):
+            assert getattr(row, score) == pytest.approx(getattr(judgement.probabilities, score))
+        assert row.roc_auc == judgement.probabilities.roc_auc
     assert (speakers["ravdess/2"].corpus, speakers["ravdess/2"].gender) == ("ravdess", "female")
 
 

@@ -84,6 +84,19 @@ def test_one_name_for_two_recordings_is_an_error_that_names_both(tmp_path, write
         build(tess=tmp_path / "t")
 
 
+def test_names_that_differ_only_in_case_are_one_name(tmp_path, write_tone, build):
+    write_tone(tmp_path / "t/OAF_back_sad.wav")
+    if (tmp_path / "t/oaf_BACK_sad.WAV").exists():
+        pytest.skip("this file system does not tell case apart")
+    write_tone(tmp_path / "t/oaf_BACK_sad.WAV")
+    built = build(tess=tmp_path / "t")
+    assert built.utterances["id"].tolist() == ["tess/OAF_back_sad"]
+    assert built.dropped["reason"].tolist() == ["mirror"]
+    write_tone(tmp_path / "t/OAF_Back_sad.wav", pitch=300)
+    with pytest.raises(ValueError, match=r"tess/OAF_back_sad stands for different recordings"):
+        build(tess=tmp_path / "t")
+
+
 def test_a_copy_in_another_container_is_a_mirror_too(tmp_path, write_tone, build):
     write_tone(tmp_path / "t/OAF_bite_neutral.wav")
     write_tone(tmp_path / "t/x/OA_bite_neutral.wav", format="AIFF", subtype="PCM_16")
