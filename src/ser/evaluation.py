@@ -18,6 +18,7 @@ from ser.compose import from_plain
 from ser.config import EvaluateConfig, Part, TrainConfig
 from ser.data import EmotionDataModule
 from ser.data_config import DataConfig
+from ser.findings import Findings
 from ser.judgement import Predicted, judge, judge_by, judge_speakers
 from ser.manifest import Manifest, Reason, read
 from ser.metrics import Scores
@@ -64,7 +65,7 @@ def evaluate(config: EvaluateConfig) -> Scores:
         temperature=read_temperature(checkpoint),
     )
     audio = cache_of(settings)
-    evaluation = report.Evaluation(
+    found = Findings(
         checkpoint=checkpoint,
         part=subject.part,
         command=describe_command(config),
@@ -82,11 +83,11 @@ def evaluate(config: EvaluateConfig) -> Scores:
         left_out=subject.left_out,
         robustness=disturb(module, predicted, settings, config) if config.robustness else None,
     )
-    report.write(evaluation, folder)
-    report.show_scores(evaluation, folder)
+    report.write(found, folder)
+    report.show_scores(found, folder)
     if folder == run_folder(checkpoint) / "report":
-        history.log_test(run_folder(checkpoint), evaluation.overall.scores)
-    return evaluation.overall.scores
+        history.log_test(run_folder(checkpoint), found.overall.scores)
+    return found.overall.scores
 
 
 def adapt(config: EvaluateConfig, blueprint: Blueprint) -> TrainConfig:

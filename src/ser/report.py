@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,72 +12,23 @@ from rich.table import Table
 
 from ser import report_page, splits
 from ser.atomic import replacing, write_text
-from ser.config import TrainConfig
-from ser.exposure import Exposure
-from ser.judgement import Judgement, Predicted, SpeakerScores
-from ser.manifest import Manifest
-from ser.mistakes import Mistake
-from ser.model import Blueprint
+from ser.findings import Findings
+from ser.judgement import Judgement, Predicted
 from ser.report_figures import draw
-from ser.robustness import Robustness
 
 SCHEMA = 2  # of metrics.json, docs/metrics.md; a change that breaks readers gets a new number
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """All that the report tells of a checkpoint on a part of its data, or on a corpus new to it.
-
-    `part` is train, val or test, or `whole` for all utterances of corpora that were not in the
-    training; `manifest` is of the judged data. `left_out` counts the utterances, by emotion, of
-    classes that the model does not know.
-    """
-
-    checkpoint: Path
-    part: str
-    command: list[str]
-    settings: TrainConfig
-    blueprint: Blueprint
-    parameters: int
-    manifest: Manifest
-    predicted: Predicted
-    overall: Judgement
-    corpora: dict[str, Judgement]
-    genders: dict[str, Judgement]
-    speakers: dict[str, SpeakerScores]
-    exposure: Exposure
-    mistakes: list[Mistake]
-    left_out: dict[str, int] = field(default_factory=dict)
-    robustness: Robustness | None = None
-
-    @property
-    def synthetic(self) -> bool:
-        return self.settings.data.synthetic is not None
-
-    @property
-    def named_part(self) -> str:
-        if self.part == "whole":
-            return f"{', '.join(self.corpora)}, new to the model"
-        return f"{'validation' if self.part == 'val' else self.part} part"
-
-    def describe_left_out(self) -> str:
-        """One sentence on the classes that model and data do not share, or nothing."""
-        if not self.left_out:
-            return ""
-        emotions = ", ".join(f"{name} {number:,}" for name, number in self.left_out.items())
-        return f"Left out, because the model does not know the emotion: {emotions}."
-
-
-def write(evaluation: Evaluation, folder: Path) -> None:
+def write(findings: Findings, folder: Path) -> None:
     """Write report.html, report.md, metrics.json, predictions.csv and figures/ into a folder."""
     (folder / "figures").mkdir(parents=True, exist_ok=True)
-    write_text(folder / "metrics.json", to_json(describe(evaluation)))
-    write_predictions(evaluation.predicted, folder / "predictions.csv")
-    shown = draw(evaluation)
+    write_text(folder / "metrics.json", to_json(describe(findings)))
+    write_predictions(findings.predicted, folder / "predictions.csv")
+    shown = draw(findings)
     for picture in shown:
         write_figure(picture.figure, picture.svg, folder / "figures" / picture.name)
-    write_text(folder / "report.html", report_page.write_page(evaluation, shown))
-    write_text(folder / "report.md", report_page.write_markdown(evaluation))
+    write_text(folder / "report.html", report_page.write_page(findings, shown))
+    write_text(folder / "report.md", report_page.write_markdown(findings))
 
 
 def write_figure(figure: Figure, svg: str, path: Path) -> None:
@@ -116,28 +67,28 @@ def describe_judgement(judgement: Judgement) -> dict[str, Any]:
     return plain
 
 
-def describe(evaluation: Evaluation) -> dict[str, Any]:
+def describe(findings: Findings) -> dict[str, Any]:
     """The content of metrics.json, as docs/metrics.md explains it."""
-    leaks = splits.find_leaks(evaluation.manifest.utterances)
+    leaks = splits.find_leaks(findings.manifest.utterances)
     return {
         "schema": SCHEMA,
-        "checkpoint": str(evaluation.checkpoint),
-        "part": str(evaluation.part),
-        "synthetic": evaluation.synthetic,
-        "manifest": evaluation.manifest.fingerprint,
-        "labels": list(evaluation.predicted.names),
-        "temperature": evaluation.predicted.temperature,
-        "overall": describe_judgement(evaluation.overall),
-        "corpora": {name: describe_judgement(each) for name, each in evaluation.corpora.items()},
-        "genders": {name: describe_judgement(each) for name, each in evaluation.genders.items()},
-        "speakers": {name: asdict(row) for name, row in evaluation.speakers.items()},
-        "exposure": asdict(evaluation.exposure),
-        "robustness": evaluation.robustness and evaluation.robustness.to_plain(),
+        "checkpoint": str(findings.checkpoint),
+        "part": str(findings.part),
+        "synthetic": findings.synthetic,
+        "manifest": findings.manifest.fingerprint,
+        "labels": list(findings.predicted.names),
+        "temperature": findings.predicted.temperature,
+        "overall": describe_judgement(findings.overall),
+        "corpora": {name: describe_judgement(each) for name, each in findings.corpora.items()},
+        "genders": {name: describe_judgement(each) for name, each in findings.genders.items()},
+        "speakers": {name: asdict(row) for name, row in findings.speakers.items()},
+        "exposure": asdict(findings.exposure),
+        "robustness": findings.robustness and findings.robustness.to_plain(),
         "speakers_in_several_parts": len(leaks.speakers),
-        "left_out": evaluation.left_out,
-        "dropped": evaluation.manifest.dropped["reason"].value_counts().to_dict(),
-        "parameters": evaluation.parameters,
-        "config": evaluation.blueprint.config,
+        "left_out": findings.left_out,
+        "dropped": findings.manifest.dropped["reason"].value_counts().to_dict(),
+        "parameters": findings.parameters,
+        "config": findings.blueprint.config,
     }
 
 
@@ -153,11 +104,11 @@ def show_run(output_dir: Path, checkpoint: Path | None, monitor: str, score: flo
     console.print(f"To evaluate it: python evaluate.py ckpt={shorten(checkpoint)}")
 
 
-def show_scores(evaluation: Evaluation, folder: Path) -> None:
+def show_scores(findings: Findings, folder: Path) -> None:
     """Print the scores by class and by corpus, and where the report lies."""
-    console, overall = Console(soft_wrap=True), evaluation.overall
-    note = ": synthetic tones, a check of the software" if evaluation.synthetic else ""
-    console.print(f"{evaluation.named_part}, {overall.scores.utterances:,} utterances{note}")
+    console, overall = Console(soft_wrap=True), findings.overall
+    note = ": synthetic tones, a check of the software" if findings.synthetic else ""
+    console.print(f"{findings.named_part}, {overall.scores.utterances:,} utterances{note}")
     table = Table("emotion")
     for column in ("precision", "recall", "F1", "utterances"):
         table.add_column(column, justify="right")
@@ -169,7 +120,7 @@ def show_scores(evaluation: Evaluation, folder: Path) -> None:
     table = Table("corpus")
     for column in ("accuracy", "UAR", "95 % interval", "macro F1", "chance", "utterances"):
         table.add_column(column, justify="right")
-    for name, each in {**evaluation.corpora, "all": overall}.items():
+    for name, each in {**findings.corpora, "all": overall}.items():
         interval, scores = each.intervals.get("uar"), each.scores
         table.add_row(
             name,
@@ -182,10 +133,10 @@ def show_scores(evaluation: Evaluation, folder: Path) -> None:
             style="bold" if name == "all" else "",
         )
     console.print(table)
-    if evaluation.left_out:
-        console.print(evaluation.describe_left_out())
-    console.print(evaluation.exposure.describe())
-    if evaluation.exposure.seen_speakers and evaluation.part != "train":
+    if findings.left_out:
+        console.print(findings.describe_left_out())
+    console.print(findings.exposure.describe())
+    if findings.exposure.seen_speakers and findings.part != "train":
         console.print("So scores flatter the model; split=speaker keeps speakers apart.")
     console.print(f"Report: {shorten(folder / 'report.html')}")
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 from scipy.special import softmax
@@ -20,11 +19,9 @@ from ser.figures import (
     draw_strips,
     mark,
 )
+from ser.findings import Findings
 from ser.judgement import Predicted
 from ser.model import run_folder
-
-if TYPE_CHECKING:
-    from ser.report import Evaluation
 
 ALL_PARTS = "utterances, all parts"
 
@@ -44,23 +41,23 @@ class Shown:
         return page.draw_svg(self.figure)
 
 
-def draw(evaluation: "Evaluation") -> list[Shown]:
+def draw(findings: Findings) -> list[Shown]:
     """All figures, marked with what they are of."""
-    marked = [*draw_scores(evaluation), *draw_robustness(evaluation)]
+    marked = [*draw_scores(findings), *draw_robustness(findings)]
     for shown in marked:
-        mark(shown.figure, evaluation.named_part, synthetic=evaluation.synthetic)
-    return [*marked, *draw_distributions(evaluation), *draw_history(evaluation)]
+        mark(shown.figure, findings.named_part, synthetic=findings.synthetic)
+    return [*marked, *draw_distributions(findings), *draw_history(findings)]
 
 
-def draw_scores(evaluation: "Evaluation") -> Sequence[Shown]:
-    overall, predicted = evaluation.overall, evaluation.predicted
+def draw_scores(findings: Findings) -> Sequence[Shown]:
+    overall, predicted = findings.overall, findings.predicted
     names, confusion = predicted.names, overall.scores.confusion
     chance = overall.baselines.chance
-    groups = {**evaluation.corpora, **evaluation.genders, "all": overall}
+    groups = {**findings.corpora, **findings.genders, "all": overall}
     rows = [(name, each.scores.uar, each.intervals.get("uar")) for name, each in groups.items()]
     strips = {
-        corpus: [row.uar for row in evaluation.speakers.values() if row.corpus == corpus]
-        for corpus in evaluation.corpora
+        corpus: [row.uar for row in findings.speakers.values() if row.corpus == corpus]
+        for corpus in findings.corpora
     }
     shares = draw_confusion(confusion, names)
     counts = draw_confusion(confusion, names, normalised=False)
@@ -85,33 +82,33 @@ def diagrams(predicted: Predicted) -> dict[str, Reliability]:
     }
 
 
-def draw_distributions(evaluation: "Evaluation") -> list[Shown]:
-    utterances, names = evaluation.manifest.utterances, evaluation.predicted.names
+def draw_distributions(findings: Findings) -> list[Shown]:
+    utterances, names = findings.manifest.utterances, findings.predicted.names
     found = set(utterances["corpus"])
     corpora = [name for name in CORPORA if name in found] + sorted(found - set(CORPORA))
     panels = {"part": ("split", splits.PARTS), "corpus": ("corpus", corpora)}
-    if evaluation.part == "whole":
+    if findings.part == "whole":
         del panels["part"]
     shown = []
     for name, (column, order) in panels.items():
         figure = draw_distribution(utterances, column, order, names)
-        mark(figure, ALL_PARTS, synthetic=evaluation.synthetic)
+        mark(figure, ALL_PARTS, synthetic=findings.synthetic)
         alt = f"How many utterances of each emotion, by {name}"
         shown.append(Shown(f"distribution_by_{name}", "distribution", figure, alt))
     return shown
 
 
-def draw_history(evaluation: "Evaluation") -> list[Shown]:
+def draw_history(findings: Findings) -> list[Shown]:
     """Learning curves, where the run has a log."""
-    log = history.read(run_folder(evaluation.checkpoint))
+    log = history.read(run_folder(findings.checkpoint))
     if log is None or not log.panels():
         return []
     figure = draw_curves(log.panels(), "optimiser steps")
     return [Shown("learning_curves", "curves", figure, "Learning curves")]
 
 
-def draw_robustness(evaluation: "Evaluation") -> list[Shown]:
-    if evaluation.robustness is None:
+def draw_robustness(findings: Findings) -> list[Shown]:
+    if findings.robustness is None:
         return []
-    figure = evaluation.robustness.draw()
+    figure = findings.robustness.draw()
     return [Shown("robustness", "robustness", figure, "UAR and accuracy under disturbances")]

@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 from markupsafe import Markup
@@ -10,15 +10,13 @@ from markupsafe import Markup
 from ser import card, page, provenance
 from ser.card import Card
 from ser.figures import draw_spectrogram
+from ser.findings import Findings
 from ser.intervals import Interval
 from ser.judgement import Judgement
 from ser.mistakes import Mistake, log_mel, to_data_uri
 from ser.model import run_folder
 from ser.page import Grid, count, percent
 from ser.report_figures import Shown
-
-if TYPE_CHECKING:
-    from ser.report import Evaluation
 
 TITLES = {
     "result": "Result",
@@ -44,39 +42,39 @@ SYNTHETIC = (
 MOST_SPEAKERS = 200  # rows of the table in the page; metrics.json has them all
 
 
-def write_page(evaluation: "Evaluation", shown: Sequence[Shown]) -> str:
+def write_page(findings: Findings, shown: Sequence[Shown]) -> str:
     """The whole of report.html."""
-    context = describe(evaluation)
+    context = describe(findings)
     figures: dict[str, list[tuple[Markup, str]]] = {name: [] for name in SECTIONS}
     for each in shown:
         figures[each.section].append((page.embed(each.svg, each.alt), each.caption))
     absent = {
         "training": not figures["curves"],
-        "robustness": evaluation.robustness is None,
+        "robustness": findings.robustness is None,
     }
     sections = [item for item in TITLES.items() if not absent.get(item[0])]
-    mistakes = [show_mistake(mistake) for mistake in evaluation.mistakes]
+    mistakes = [show_mistake(mistake) for mistake in findings.mistakes]
     return page.render(
         "report.html", figures=figures, sections=sections, mistakes=mistakes, **context
     )
 
 
-def write_markdown(evaluation: "Evaluation") -> str:
+def write_markdown(findings: Findings) -> str:
     """The whole of report.md."""
-    return page.render("report.md", **describe(evaluation))
+    return page.render("report.md", **describe(findings))
 
 
-def describe(evaluation: "Evaluation") -> dict[str, Any]:
+def describe(findings: Findings) -> dict[str, Any]:
     """All words and numbers of the report."""
-    overall, settings = evaluation.overall, evaluation.settings
+    overall, settings = findings.overall, findings.settings
     scores, baselines = overall.scores, overall.baselines
-    data = Card(evaluation.manifest, settings.data, settings.split)
-    corpora = ", ".join(evaluation.corpora)
+    data = Card(findings.manifest, settings.data, settings.split)
+    corpora = ", ".join(findings.corpora)
     return {
-        "title": f"Emotion recognition: {evaluation.named_part}",
+        "title": f"Emotion recognition: {findings.named_part}",
         "subtitle": f"{scores.utterances:,} utterances of {overall.speakers:,} speakers"
-        f" ({corpora}), judged by {evaluation.settings.model.backbone.name}",
-        "notices": find_notices(evaluation),
+        f" ({corpora}), judged by {findings.settings.model.backbone.name}",
+        "notices": find_notices(findings),
         "headline": list_headline(overall),
         "speakers": overall.speakers,
         "chance": percent(baselines.chance),
@@ -84,12 +82,12 @@ def describe(evaluation: "Evaluation") -> dict[str, Any]:
         "majority_class": baselines.majority_class,
         "emotions": tabulate_emotions(overall),
         "absent": ", ".join(n for n, row in scores.classes.items() if not row.support),
-        "groups": tabulate_groups(evaluation),
-        "speaker_table": tabulate_speakers(evaluation),
+        "groups": tabulate_groups(findings),
+        "speaker_table": tabulate_speakers(findings),
         "probabilities": tabulate_probabilities(overall),
-        "calibration_words": describe_calibration(evaluation),
-        "robustness": evaluation.robustness and evaluation.robustness.tabulate(),
-        "robustness_words": evaluation.robustness and evaluation.robustness.describe(),
+        "calibration_words": describe_calibration(findings),
+        "robustness": findings.robustness and findings.robustness.tabulate(),
+        "robustness_words": findings.robustness and findings.robustness.describe(),
         "data": [
             *(card.tabulate_corpora(data), card.tabulate_parts(data)),
             *(card.tabulate_recordings(data), card.tabulate_origins(data)),
@@ -97,31 +95,31 @@ def describe(evaluation: "Evaluation") -> dict[str, Any]:
         "dropped": card.count_reasons(data),
         "repaired": card.list_repairs(data),
         "ambiguity": card.describe_ambiguity(data),
-        "left_out": evaluation.describe_left_out(),
-        "commands": list_commands(evaluation),
-        "facts": list_facts(evaluation),
-        "configuration": yaml.safe_dump(evaluation.blueprint.config, sort_keys=False),
+        "left_out": findings.describe_left_out(),
+        "commands": list_commands(findings),
+        "facts": list_facts(findings),
+        "configuration": yaml.safe_dump(findings.blueprint.config, sort_keys=False),
         "footer": "Acted emotions are not felt ones: do not use this to judge people.",
     }
 
 
-def find_notices(evaluation: "Evaluation") -> list[tuple[str, str]]:
+def find_notices(findings: Findings) -> list[tuple[str, str]]:
     """What has to be known before the numbers are read, most alarming first."""
     notices = []
-    exposure = evaluation.exposure
-    if evaluation.synthetic:
+    exposure = findings.exposure
+    if findings.synthetic:
         notices.append((SYNTHETIC, "alarm"))
-    if evaluation.part == "train":
+    if findings.part == "train":
         notices.append(("The model was trained on these very utterances.", "alarm"))
     elif exposure.seen_speakers:
         words = f"These numbers flatter the model. {exposure.describe()}"
         notices.append((words, "alarm"))
     else:
         notices.append((exposure.describe(), "remark"))
-    if evaluation.part == "val":
+    if findings.part == "val":
         notices.append(("The best checkpoint was chosen by its score on this part.", "alarm"))
-    if 1 < evaluation.overall.speakers < 10:
-        words = f"{evaluation.overall.speakers} speakers are few: the intervals are rough."
+    if 1 < findings.overall.speakers < 10:
+        words = f"{findings.overall.speakers} speakers are few: the intervals are rough."
         notices.append((words, "remark"))
     return notices
 
@@ -166,9 +164,9 @@ def tabulate_emotions(overall: Judgement) -> Grid:
     return Grid(["emotion", "precision", "recall", "F1", "utterances"], rows)
 
 
-def tabulate_groups(evaluation: "Evaluation") -> Grid:
+def tabulate_groups(findings: Findings) -> Grid:
     columns = ["", "UAR", "95 % interval", "accuracy", "macro F1", "chance", "majority"]
-    groups = {**evaluation.corpora, **evaluation.genders, "all": evaluation.overall}
+    groups = {**findings.corpora, **findings.genders, "all": findings.overall}
     rows = [
         [
             name,
@@ -186,8 +184,8 @@ def tabulate_groups(evaluation: "Evaluation") -> Grid:
     return Grid([*columns, "speakers", "utterances"], rows)
 
 
-def tabulate_speakers(evaluation: "Evaluation") -> Grid:
-    worst_first = sorted(evaluation.speakers.items(), key=lambda item: item[1].uar)
+def tabulate_speakers(findings: Findings) -> Grid:
+    worst_first = sorted(findings.speakers.items(), key=lambda item: item[1].uar)
     rows = [
         [name, row.gender or "–", percent(row.uar), percent(row.accuracy), count(row.utterances)]
         for name, row in worst_first[:MOST_SPEAKERS]
@@ -214,8 +212,8 @@ def tabulate_probabilities(overall: Judgement) -> Grid:
     return Grid(columns, rows)
 
 
-def describe_calibration(evaluation: "Evaluation") -> str:
-    temperature = evaluation.predicted.temperature
+def describe_calibration(findings: Findings) -> str:
+    temperature = findings.predicted.temperature
     if temperature is None:
         return "The checkpoint holds no temperature: its probabilities are as the network gives."
     sure = "too sure of itself" if temperature > 1 else "not sure enough of itself"
@@ -226,24 +224,24 @@ def describe_calibration(evaluation: "Evaluation") -> str:
     )
 
 
-def list_commands(evaluation: "Evaluation") -> str:
+def list_commands(findings: Findings) -> str:
     return "\n".join(
         shlex.join(["python", *words])
         for words in (
-            ["train.py", *evaluation.blueprint.config.get("command", [])],
-            ["evaluate.py", *evaluation.command],
+            ["train.py", *findings.blueprint.config.get("command", [])],
+            ["evaluate.py", *findings.command],
         )
     )
 
 
-def list_facts(evaluation: "Evaluation") -> list[tuple[str, str]]:
+def list_facts(findings: Findings) -> list[tuple[str, str]]:
     """Name and value of what else tells one run from another."""
-    trained = provenance.read(run_folder(evaluation.checkpoint))
+    trained = provenance.read(run_folder(findings.checkpoint))
     facts = [
-        ("Checkpoint", str(evaluation.checkpoint)),
-        ("Manifest of the training", f"sha256 {evaluation.blueprint.manifest}"),
-        ("Manifest of these data", f"sha256 {evaluation.manifest.fingerprint}"),
-        ("Parameters", f"{evaluation.parameters:,}"),
+        ("Checkpoint", str(findings.checkpoint)),
+        ("Manifest of the training", f"sha256 {findings.blueprint.manifest}"),
+        ("Manifest of these data", f"sha256 {findings.manifest.fingerprint}"),
+        ("Parameters", f"{findings.parameters:,}"),
     ]
     if trained is None:
         return [*facts, ("Training", "machine, versions and duration were not recorded")]

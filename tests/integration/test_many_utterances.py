@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np, pandas as pd
 from ser import exposure, report
 from ser.compose import from_plain
+from ser.findings import Findings
 from ser.judgement import Predicted, judge, judge_by, judge_speakers
 from ser.labels import LABELS
 from ser.manifest import COLUMNS, DROPPED_COLUMNS, Manifest
@@ -36,7 +37,7 @@ predicted = Predicted(table, logits, LABELS, temperature=1.2)
 settings = from_plain({"output_dir": "x"})
 blueprint = Blueprint({"command": [], "seed": 0}, list(LABELS), 16000, {}, {}, "hash")
 report.write(
-    report.Evaluation(
+    Findings(
         checkpoint=Path(sys.argv[2]) / "best.ckpt", part="test", command=[], settings=settings,
         blueprint=blueprint, parameters=1,
         manifest=Manifest(table, pd.DataFrame(columns=pd.Index(DROPPED_COLUMNS))),
