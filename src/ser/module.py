@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from lightning import LightningModule
 from lightning.pytorch.loggers import TensorBoardLogger
+from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
 from transformers import get_scheduler
@@ -23,7 +24,7 @@ from ser.metrics import build_metrics
 from ser.model import Blueprint
 from ser.model_config import ModelConfig, Schedule
 from ser.network import EmotionNetwork
-from ser.tuning import parameter_groups
+from ser.tuning import find_matrices, parameter_groups
 
 log = logging.getLogger(__name__)
 SCALARS = ("accuracy", "uar", "macro_f1")
@@ -47,6 +48,7 @@ class EmotionClassifier(LightningModule):
         super().__init__()
         self.save_hyperparameters(asdict(blueprint), logger=False)
         self.network, self.config, self.labels = network, config, blueprint.labels
+        self.matrices = find_matrices(network)
         self.criterion = EmotionLoss(config, class_weights)
         self.seed = int(blueprint.config["seed"])
         self.synthetic = blueprint.config["data"]["synthetic"] is not None
@@ -151,7 +153,7 @@ class EmotionClassifier(LightningModule):
         return batch["rows"], self(batch["input_values"], batch["attention_mask"])
 
     def configure_optimizers(self) -> Any:
-        groups = parameter_groups(self.network, self.config)
+        groups = parameter_groups(self.network, self.config, self.matrices)
         # The fused kernel does in one pass what takes four: half the time even on a CPU. But in
         # fp16 Lightning 2.6 would leave its gradients scaled, and clipping would see them so.
         fused = self.device.type in ("cpu", "cuda") and self.trainer.precision != "16-mixed"
@@ -181,9 +183,14 @@ class EmotionClassifier(LightningModule):
         gradient_clip_algorithm: str | None = None,
     ) -> None:
         """Clip by norm here: Lightning 2.6 refuses a fused optimiser in bf16-mixed precision."""
-        if gradient_clip_val is not None:
+        if gradient_clip_val is None:
+            return
+        model = self.trainer.model
+        if isinstance(model, FullyShardedDataParallel):  # each device holds a part of each gradient
+            norm = model.clip_grad_norm_(gradient_clip_val)
+        else:
             norm = clip_grad_norm_(parameters_of(optimizer), gradient_clip_val)
-            self.log("train/grad_norm", norm)
+        self.log("train/grad_norm", norm)
 
 
 def parameters_of(optimizer: torch.optim.Optimizer) -> Iterator[torch.Tensor]:

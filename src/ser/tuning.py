@@ -97,8 +97,18 @@ def add_adapters(network: EmotionNetwork, config: ModelConfig) -> None:
         parameter.requires_grad_(".lora_" in name or name.startswith(HEAD))
 
 
-def parameter_groups(network: EmotionNetwork, config: ModelConfig) -> list[dict[str, Any]]:
-    """The trainable parameters by rate and weight decay; none on norms and biases.
+def find_matrices(network: EmotionNetwork) -> frozenset[str]:
+    """The names of the parameters that are neither of a norm nor biases.
+
+    To be asked before parameters are shared out over devices, which leaves rows of all of them.
+    """
+    return frozenset(name for name, value in network.named_parameters() if value.ndim > 1)
+
+
+def parameter_groups(
+    network: EmotionNetwork, config: ModelConfig, matrices: frozenset[str]
+) -> list[dict[str, Any]]:
+    """The trainable parameters by rate and weight decay, which is for `matrices` only.
 
     The head has a rate of its own; with `layer_decay` the rates fall from the last transformer
     layer down (Clark et al., 2020).
@@ -106,7 +116,7 @@ def parameter_groups(network: EmotionNetwork, config: ModelConfig) -> list[dict[
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         if parameter.requires_grad:
-            decay = config.weight_decay if parameter.ndim > 1 else 0.0
+            decay = config.weight_decay if name in matrices else 0.0
             groups.setdefault((rate_of(name, network, config), decay), []).append(parameter)
     return [
         {"params": parameters, "lr": rate, "weight_decay": decay}

@@ -16,7 +16,7 @@ from ser.model import (
 )
 from ser.model_config import BackboneConfig, ModelConfig
 from ser.network import MaskedGroupNorm
-from ser.tuning import parameter_groups
+from ser.tuning import find_matrices, parameter_groups
 
 TINY = {
     "hidden_size": 32,
@@ -85,7 +85,7 @@ def test_without_specaugment_every_parameter_gets_a_gradient():
 def test_decay_is_for_matrices_only():
     network = build(tiny())
     network.freeze_feature_encoder()
-    decayed, free = parameter_groups(network, ModelConfig(weight_decay=0.1))
+    decayed, free = parameter_groups(network, ModelConfig(weight_decay=0.1), find_matrices(network))
     assert (decayed["weight_decay"], free["weight_decay"]) == (0.1, 0.0)
     assert all(parameter.ndim > 1 for parameter in decayed["params"])
     assert all(parameter.ndim == 1 for parameter in free["params"])

@@ -7,7 +7,13 @@ from ser.labels import LABELS
 from ser.model import build_network
 from ser.model_config import AdapterConfig, BackboneConfig, Mode, ModelConfig, Pooling
 from ser.network import FAMILIES, EmotionNetwork
-from ser.tuning import first_trained_layer, merge_adapters, parameter_groups, set_trainable
+from ser.tuning import (
+    find_matrices,
+    first_trained_layer,
+    merge_adapters,
+    parameter_groups,
+    set_trainable,
+)
 
 TINY = {
     "hidden_size": 32,
@@ -135,7 +141,7 @@ def rates(network: EmotionNetwork, config: ModelConfig) -> dict[str, tuple[float
     names = {id(parameter): name for name, parameter in network.named_parameters()}
     return {
         names[id(parameter)]: (group["lr"], group["weight_decay"])
-        for group in parameter_groups(network, config)
+        for group in parameter_groups(network, config, find_matrices(network))
         for parameter in group["params"]
     }
 
