@@ -20,7 +20,9 @@ import pandas as pd
 import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import Checkpoint
+from machine import wait_for_device
 from torch.utils.data import DataLoader, Dataset
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import (
     Trainer,
     TrainerCallback,
@@ -50,10 +52,18 @@ class Task:
 
 @dataclass
 class Result:
+    """Seconds of each epoch, steps in all, peak memory in GiB, and the UAR of a race.
+
+    Of ours also: floating-point operations of an epoch, and the share of the last one in which
+    there was nothing to train on.
+    """
+
     epochs: list[float] = field(default_factory=list)
     steps: int = 0
-    peak: float = 0.0  # GiB
+    peak: float = 0.0
     uar: float | None = None
+    operations: float = 0.0
+    waited: float = 0.0
 
 
 @dataclass
@@ -70,6 +80,7 @@ class Clock:
         self.begun = self.begun or self.started
 
     def end_epoch(self) -> None:
+        wait_for_device()
         self.result.epochs.append(time.perf_counter() - self.started)
 
     def step(self) -> bool:
@@ -97,7 +108,7 @@ class Problem:
         return rows["emotion"].map(self.config.data.label_space.index).tolist()
 
     def network(self) -> Any:
-        torch.manual_seed(0)
+        torch.manual_seed(self.config.seed)
         described = describe_network(self.config.model, self.config.data.label_space)
         return Wav2Vec2ForSequenceClassification(described)  # pyright: ignore
 
@@ -120,19 +131,39 @@ class Clips(Dataset[dict[str, Any]]):
 
 
 class Stopwatch(Callback):
+    """Tells the clock of epochs and steps; counts operations in the first epoch, for warming up."""
+
     def __init__(self, clock: Clock) -> None:
-        self.clock = clock
+        self.clock, self.counter = clock, FlopCounterMode(display=False)
+        self.idle, self.since = 0.0, 0.0
+
+    @property
+    def counting(self) -> bool:
+        return self.clock.limit is None and not self.clock.result.epochs
 
     def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:
         self.clock.start_epoch()
+        self.idle, self.since = 0.0, time.perf_counter()
+
+    def on_train_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.idle += time.perf_counter() - self.since
+        if self.counting:
+            self.counter.__enter__()
 
     def on_train_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        if self.counting:
+            self.counter.__exit__(None, None, None)
+            self.clock.result.operations += self.counter.get_total_flops()
         trainer.should_stop |= self.clock.step()
+        self.since = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         self.clock.end_epoch()
+        self.clock.result.waited = self.idle / self.clock.result.epochs[-1]
 
 
 def train_ours(problem: Problem, clock: Clock) -> float | None:
@@ -234,7 +265,7 @@ def train_trainer(problem: Problem, clock: Clock, bf16: bool = False) -> float |
         save_strategy="no",
         disable_tqdm=True,
         report_to="none",
-        seed=0,
+        seed=problem.config.seed,
     )
     trainer = Trainer(
         model=network,

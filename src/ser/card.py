@@ -16,6 +16,7 @@ from ser.manifest import Manifest, Reason
 from ser.page import Grid, picture, render
 
 TOUCHED = 0.001  # share of samples at the limit from which a recording counts as clipped a little
+MOST_NAMED = 8  # speakers in a sentence; manifest.csv has them all
 SYNTHETIC = "Synthetic data: generated tones, nobody is speaking."
 
 
@@ -236,8 +237,9 @@ def describe_overlap(card: Card) -> list[str]:
     sentences = []
     if leaks.speakers:
         sentences.append(
-            f"{len(leaks.speakers)} of {speakers} speakers are in more than one part, so scores"
-            " flatter the model; split=speaker keeps them apart."
+            f"{len(leaks.speakers)} of {speakers} speakers are in more than one part"
+            f" ({name_some(leaks.speakers)}), so scores flatter the model; split=speaker keeps them"
+            " apart."
         )
     elif speakers:
         sentences.append("No speaker is in two parts.")
@@ -249,6 +251,12 @@ def describe_overlap(card: Card) -> list[str]:
     if copies and not leaks.recordings:
         sentences.append(f"{copies} utterances are copies of others in the same part.")
     return sentences
+
+
+def name_some(names: Sequence[str]) -> str:
+    """The names, or the first few where they are many."""
+    more = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def tabulate_origins(card: Card) -> Grid:
