@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import subprocess
+import time
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,7 +19,10 @@ FILE = "provenance.json"
 
 @dataclass(frozen=True)
 class Provenance:
-    """The machine and the software that a command ran with, and how long it took."""
+    """The machine and the software that a command ran with, and how long it took.
+
+    `joules` is what its GPUs used meanwhile; None where nothing counts it.
+    """
 
     seconds: float
     devices: list[str]
@@ -27,13 +31,49 @@ class Provenance:
     system: str
     commit: str | None
     versions: dict[str, str] = field(default_factory=dict)
+    joules: float | None = None
 
 
-def observe(seconds: float, *, on_gpu: bool = False) -> Provenance:
-    """The machine and software at hand, after so many seconds of work."""
+@dataclass(frozen=True)
+class Beginning:
+    """When a work began, and what the counters of the GPUs said then."""
+
+    time: float
+    joules: float | None
+
+
+def begin(*, on_gpu: bool) -> Beginning:
+    return Beginning(time.monotonic(), read_energy() if on_gpu else None)
+
+
+def read_energy() -> float | None:
+    """What the GPUs at hand have used since their driver was loaded, in joules.
+
+    None without nvidia-ml-py (`pip install 'ser[energy]'`), or where a GPU does not count it.
+    """
+    try:
+        import pynvml  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return None
+    try:
+        pynvml.nvmlInit()
+        uuids = [torch.cuda.get_device_properties(i).uuid for i in range(torch.cuda.device_count())]
+        handles = [pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}") for uuid in uuids]
+        return sum(map(pynvml.nvmlDeviceGetTotalEnergyConsumption, handles)) / 1000
+    except pynvml.NVMLError:
+        return None
+
+
+def observe(beginning: Beginning, *, on_gpu: bool) -> Provenance:
+    """The machine and software at hand, and what the work took since its beginning."""
     count = torch.cuda.device_count() if on_gpu else 0
+    now = begin(on_gpu=on_gpu)
+    joules = None
+    if now.joules is not None and beginning.joules is not None:
+        joules = now.joules - beginning.joules
     return Provenance(
-        seconds=round(seconds, 1),
+        seconds=round(now.time - beginning.time, 1),
+        joules=joules,
         devices=[torch.cuda.get_device_name(index) for index in range(count)],
         processor=processor(),
         cores=os.cpu_count() or 1,

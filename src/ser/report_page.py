@@ -250,11 +250,16 @@ def list_facts(findings: Findings) -> list[tuple[str, str]]:
     return [
         *facts,
         ("Training time", f"{minutes} min {seconds} s"),
+        *([] if trained.joules is None else [("Energy of the GPUs", kilowatt_hours(trained))]),
         ("Trained on", machine),
         ("System", trained.system),
         ("Versions", ", ".join(f"{name} {what}" for name, what in trained.versions.items())),
         ("Commit", trained.commit or "not known: not run from a repository"),
     ]
+
+
+def kilowatt_hours(trained: provenance.Provenance) -> str:
+    return f"{(trained.joules or 0) / 3.6e6:.3g} kWh, by their own counters"
 
 
 def show_mistake(mistake: Mistake) -> dict[str, str | float | Markup]:

@@ -2,7 +2,6 @@
 
 import logging
 import signal
-import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -83,7 +82,8 @@ def train(config: TrainConfig, callbacks: Sequence[Callback] = ()) -> TrainResul
             Path(config.ckpt), config, Blueprint(**module.hparams), trainer.world_size
         )
     record(manifest, config)
-    started = time.monotonic()
+    on_gpu = isinstance(trainer.accelerator, CUDAAccelerator)
+    beginning = provenance.begin(on_gpu=on_gpu)
     if config.reuses_hidden_states:
         data.keep_hidden_states(module.network, trainer)
     elif config.model.freezes_layers and config.model.cache_hidden_states:
@@ -91,8 +91,7 @@ def train(config: TrainConfig, callbacks: Sequence[Callback] = ()) -> TrainResul
     fit(trainer, module, data, config)
     if not config.trainer.fast_dev_run:
         finish_epoch(trainer, module, data)
-    on_gpu = isinstance(trainer.accelerator, CUDAAccelerator)
-    observed = provenance.observe(time.monotonic() - started, on_gpu=on_gpu)
+    observed = provenance.observe(beginning, on_gpu=on_gpu)
     rank_zero_only(provenance.write)(observed, Path(config.output_dir))
     return conclude(trainer, config)
 

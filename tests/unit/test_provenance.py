@@ -1,0 +1,66 @@
+"""What a run writes of the machine it ran on."""
+
+import json
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from ser import provenance
+from ser.report_page import kilowatt_hours
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    observed = provenance.observe(provenance.begin(on_gpu=False), on_gpu=False)
+    assert observed.cores >= 1
+    assert observed.devices == []
+    assert observed.joules is None
+    assert {"torch", "lightning", "transformers"} <= set(observed.versions)
+    provenance.write(observed, tmp_path)
+    assert provenance.read(tmp_path) == observed
+
+
+def test_an_older_record_knows_no_energy(tmp_path):
+    provenance.write(provenance.observe(provenance.begin(on_gpu=False), on_gpu=False), tmp_path)
+    plain = json.loads((tmp_path / provenance.FILE).read_text())
+    del plain["joules"]
+    (tmp_path / provenance.FILE).write_text(json.dumps(plain))
+    found = provenance.read(tmp_path)
+    assert found is not None
+    assert found.joules is None
+    assert provenance.read(tmp_path / "elsewhere") is None
+
+
+@pytest.fixture
+def counters(monkeypatch) -> dict[str, float]:
+    """Two GPUs that count their energy, in millijoules, as NVML does."""
+    counted = {"GPU-a": 5_000.0, "GPU-b": 1_000.0}
+    library = SimpleNamespace(
+        NVMLError=RuntimeError,
+        nvmlInit=lambda: None,
+        nvmlDeviceGetHandleByUUID=lambda uuid: uuid,
+        nvmlDeviceGetTotalEnergyConsumption=counted.__getitem__,
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", library)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: f"card {index}")
+    properties = [SimpleNamespace(uuid="a"), SimpleNamespace(uuid="b")]
+    monkeypatch.setattr(torch.cuda, "get_device_properties", properties.__getitem__)
+    return counted
+
+
+def test_energy_is_what_the_gpus_counted_meanwhile(counters):
+    beginning = provenance.begin(on_gpu=True)
+    counters["GPU-a"] += 7.2e6 * 1000
+    observed = provenance.observe(beginning, on_gpu=True)
+    assert observed.joules == pytest.approx(7.2e6)
+    assert observed.devices == ["card 0", "card 1"]
+    assert kilowatt_hours(observed).startswith("2 kWh")
+
+
+def test_a_gpu_that_does_not_count_leaves_the_energy_unknown(counters, monkeypatch):
+    beginning = provenance.begin(on_gpu=True)
+    del counters["GPU-b"]
+    monkeypatch.setattr(sys.modules["pynvml"], "NVMLError", KeyError)
+    assert provenance.observe(beginning, on_gpu=True).joules is None
