@@ -5,8 +5,7 @@ itself costs seconds and hundreds of megabytes at its first call (librosa 0.11).
 """
 
 import math
-import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -90,7 +89,7 @@ class Clip:
     `end` is 0 for the whole file. `size` (bytes) and `mtime_ns` tell whether the file has changed
     since; `sample_rate` (Hz), `channels` and `seconds` are its own; `clipped` is the share of
     samples at the limit. `offset` and `length` in the shard of the cache are counted in samples;
-    `checksum` is the CRC-32 of the samples there, and `peak` what their full range stands for.
+    `checksum` is that of the samples there, and `peak` what their full range stands for.
     """
 
     path: str
@@ -110,7 +109,7 @@ class Clip:
     shard: str = ""
     offset: int = 0
     length: int = 0
-    checksum: int = 0
+    checksum: str = ""
 
 
 def decode(path: Path, start: float = 0.0, end: float = 0.0) -> Recording:
@@ -171,25 +170,34 @@ def resample(waveform: Waveform, sample_rate: int) -> Waveform:
 
 def examine(path: Path, start: float = 0.0, end: float = 0.0) -> tuple[Clip, Pcm]:
     """Decode a file and judge it; the samples are 16 kHz, scaled to full range, or none at all."""
-    return examine_parts(path, [(start, end)])[0]
+    return next(examine_parts(path, [(start, end)]))
 
 
-def examine_parts(path: Path, spans: Sequence[tuple[float, float]]) -> list[tuple[Clip, Pcm]]:
+def examine_parts(path: Path, spans: Sequence[tuple[float, float]]) -> Iterator[tuple[Clip, Pcm]]:
     """As `examine`, for parts of one file (from and to in seconds), which is opened once."""
     state = identify(path)
     clips = [Clip(str(path), start, end, *state) for start, end in spans]
     try:
-        with path.open("rb") as head:
-            check_container(head.read(HEAD), state[0])
-        with soundfile.SoundFile(path) as file:
-            return [examine_part(file, clip) for clip in clips]
+        file = open_checked(path, state[0])
     except AudioError as error:
-        fault, detail = error.fault, error.detail
+        for clip in clips:
+            yield replace(clip, fault=error.fault.value, detail=error.detail), NOTHING
+    else:
+        with file:
+            for clip in clips:
+                yield examine_part(file, clip)
+
+
+def open_checked(path: Path, size: int) -> soundfile.SoundFile:
+    """A file of so many bytes, open for reading; raises AudioError where it is no audio."""
+    try:
+        with path.open("rb") as head:
+            check_container(head.read(HEAD), size)
+        return soundfile.SoundFile(path)
     except soundfile.LibsndfileError as error:
-        fault, detail = Fault.NOT_AUDIO, error.error_string
+        raise AudioError(Fault.NOT_AUDIO, error.error_string) from error
     except OSError as error:
-        fault, detail = Fault.UNREADABLE, str(error)
-    return [(replace(clip, fault=fault.value, detail=detail), NOTHING) for clip in clips]
+        raise AudioError(Fault.UNREADABLE, str(error)) from error
 
 
 def examine_part(file: soundfile.SoundFile, clip: Clip) -> tuple[Clip, Pcm]:
@@ -208,11 +216,13 @@ def examine_part(file: soundfile.SoundFile, clip: Clip) -> tuple[Clip, Pcm]:
         samples, facts["peak"] = quantise(recording)
     except AudioError as error:
         return replace(clip, **facts, fault=error.fault.value, detail=error.detail), NOTHING
-    checksum = zlib.crc32(samples.data)
-    found = replace(
-        clip, **facts, content=recording.content, length=len(samples), checksum=checksum
-    )
-    return found, samples
+    stored = {"length": len(samples), "checksum": sum_up(samples)}
+    return replace(clip, **facts, **stored, content=recording.content), samples
+
+
+def sum_up(samples: Pcm) -> str:
+    """A checksum that finds damage on the disk; xxHash takes a quarter of the time of CRC-32."""
+    return xxhash.xxh3_64_hexdigest(samples.data)
 
 
 def quantise(recording: Recording) -> tuple[Pcm, float]:

@@ -2,32 +2,31 @@
 
 import io
 import logging
-import os
+import math
 import uuid
 import zlib
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, replace
-from itertools import groupby
+from copy import copy
+from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
+from joblib import cpu_count
 from rich.progress import (
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
     Task,
-    TaskID,
     TimeRemainingColumn,
 )
 from rich.text import Text
 
-from ser.atomic import replacing
+from ser.atomic import flush, replacing
 from ser.audio import (
     NOTHING,
     SAMPLE_RATE,
@@ -36,16 +35,18 @@ from ser.audio import (
     Pcm,
     Waveform,
     examine,
-    examine_parts,
     identify,
     scale,
+    sum_up,
 )
+from ser.cores import on_all_cores
+from ser.shard import Source, fill_shard
 
 log = logging.getLogger(__name__)
-RECIPE = f"3-{SAMPLE_RATE}-mono-soxr_hq-int16"  # a change to the decoding needs a new number
-CLIPS_PER_SHARD = 1024
-CLIPS_AT_ONCE = 32  # for a thread, which otherwise waits for the interpreter lock more than once
-BYTES_AT_ONCE = 16 * 2**20  # of files, whatever their number
+RECIPE = f"4-{SAMPLE_RATE}-mono-soxr_hq-int16"  # a change to the decoding needs a new number
+CLIPS_PER_SHARD = 256  # so that cores are done at about the same time
+FEWEST = 32  # clips worth a shard
+BYTES_PER_SHARD = 64 * 2**20  # of files: a stopped run loses no more than that for each core
 SOURCE = ["path", "start", "end"]  # which part of which file
 STATE = [*SOURCE, "size", "mtime_ns"]  # and in which state it was read
 PLACE = ("shard", "offset", "length", "peak", "checksum")  # where samples lie, and their scale
@@ -73,6 +74,12 @@ class Recordings:
     def __len__(self) -> int:
         return len(self.clips)
 
+    def part(self, first: int, end: int) -> "Recordings":
+        """Those of the rows from `first` up to `end`."""
+        part = copy(self)
+        part.clips, part._shards = self.clips[first:end], {}
+        return part
+
     def __getitem__(self, row: int) -> Waveform:
         """The samples (time,) at 16 kHz, as recorded.
 
@@ -80,7 +87,7 @@ class Recordings:
         """
         clip = self.clips[row]
         samples = self._map(clip.shard)[clip.offset : clip.offset + clip.length]
-        if zlib.crc32(samples.data) != clip.checksum:
+        if sum_up(samples) != clip.checksum:
             samples = recover(self.folder, clip)
         return scale(samples, clip.peak / 32767)
 
@@ -113,10 +120,10 @@ def recover(folder: Path, clip: Clip) -> Pcm:
 class AudioCache:
     """Immutable shards of int16 samples, each with an index of its clips.
 
-    A shard is written under a temporary name and renamed, its index last, so an interrupted run
-    loses at most the shard in progress; a lock keeps two runs from doing the same work. The name
-    of an index holds its checksum; a shard whose index does not fit it is decoded anew. Pcm
-    are kept once, however many files hold them.
+    A shard counts once its index is written, after it, so an interrupted run loses at most the
+    shards in progress; a lock keeps two runs from doing the same work. The name
+    of an index holds its checksum; a shard whose index does not fit it is decoded anew. Samples
+    of one content count once, however many files hold them.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -183,27 +190,30 @@ class AudioCache:
         tables = [self._clips]
         with Progress(*columns, TimeRemainingColumn()) as progress:
             task = progress.add_task("Decoding audio", total=len(sources))
-            for start in range(0, len(sources), CLIPS_PER_SHARD):
-                examined = examine_all(sources.iloc[start : start + CLIPS_PER_SHARD])
-                try:
-                    tables.append(self._write(advance(examined, progress, task)))
-                except OSError as error:
-                    raise OSError(
-                        f"decoded audio cannot be written to {self.folder} ({error.strerror}):"
-                        " make room, or move data.cache_dir"
-                    ) from error
+            try:
+                for clips in fill_shards(self.folder, sources):
+                    tables.append(self._index(clips))
+                    progress.advance(task, len(clips))
+            except OSError as error:
+                raise OSError(
+                    f"decoded audio cannot be written to {self.folder} ({error.strerror}):"
+                    " make room, or move data.cache_dir"
+                ) from error
         self._clips = pd.concat(tables, ignore_index=True)
 
-    def _write(self, examined: Iterable[tuple[Clip, Pcm]]) -> pd.DataFrame:
-        shard, offset, clips = uuid.uuid4().hex, 0, []
-        with replacing(self.folder / f"{shard}.pcm") as file:
-            for clip, samples in examined:
-                if clip.content and clip.content not in self._places:
-                    self._places[clip.content] = place_of(replace(clip, shard=shard, offset=offset))
-                    file.write(samples.data)
-                    offset += len(samples)
-                clips.append(replace(clip, **self._places.get(clip.content, {})))
-        table = pd.DataFrame([vars(clip) for clip in clips]).astype(DTYPES)
+    def _index(self, clips: list[Clip]) -> pd.DataFrame:
+        """Write the index of a shard, which makes it count."""
+        for clip in clips:
+            if clip.content:
+                self._places.setdefault(clip.content, place_of(clip))
+        shard = next((clip.shard for clip in clips if clip.shard), uuid.uuid4().hex)
+        rows = [vars(clip) | self._places.get(clip.content, {}) for clip in clips]
+        samples = self.folder / f"{shard}.pcm"
+        if all(row["shard"] != shard for row in rows):  # nothing that was not there already
+            samples.unlink(missing_ok=True)
+        else:
+            flush(samples)
+        table = pd.DataFrame({name: [row[name] for row in rows] for name in DTYPES}).astype(DTYPES)
         # What could not be read now may be readable next time.
         index = table[table["fault"] != Fault.UNREADABLE].to_csv(index=False).encode()
         name = f"{shard}.{zlib.crc32(index):08x}.csv"
@@ -243,51 +253,28 @@ def with_state(sources: pd.DataFrame) -> pd.DataFrame:
     return sources[SOURCE].merge(states.assign(path=paths), on="path", how="left")
 
 
-def examine_all(sources: pd.DataFrame) -> Iterator[tuple[Clip, Pcm]]:
-    """Examine each source (path, start, end, size), in order, on all cores.
+def fill_shards(folder: Path, sources: pd.DataFrame) -> Iterator[list[Clip]]:
+    """Decode each source (path, start, end, size) into shards in `folder`; yields one's clips each.
 
-    Threads suffice: soundfile, soxr and numpy release the interpreter lock. Only a few results
-    wait at any time, however long the files are.
+    The clips are in the order of the sources.
     """
-    workers = os.cpu_count() or 1
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[Future[list[tuple[Clip, Pcm]]]] = deque()
-        for some in portions(sources):
-            waiting.append(pool.submit(examine_some, some))
-            if len(waiting) > 2 * workers:
-                yield from waiting.popleft().result()
-        while waiting:
-            yield from waiting.popleft().result()
+    share = min(CLIPS_PER_SHARD, max(FEWEST, math.ceil(len(sources) / cpu_count())))
+    return on_all_cores(partial(fill_shard, folder), portions(sources, share), len(sources))
 
 
-def portions(sources: pd.DataFrame) -> Iterator[list[Any]]:
-    """Neighbouring sources together, as many as a thread takes at once."""
-    some: list[Any] = []
-    size = 0
-    for source in sources.itertuples(index=False):
-        some.append(source)
-        size += int(source.size)  # pyright: ignore (it takes rows for tuples of anything)
-        if len(some) == CLIPS_AT_ONCE or size > BYTES_AT_ONCE:
+def portions(sources: pd.DataFrame, share: int) -> Iterator[list[Source]]:
+    """Neighbouring sources together, at most `share`, and fewer where their files are large."""
+    some: list[Source] = []
+    size, last = 0, None
+    for path, start, end, file_size in sources.itertuples(index=False, name=None):
+        some.append((path, start, end))
+        size += file_size if path != last else 0
+        last = path
+        if len(some) == share or size > BYTES_PER_SHARD:
             yield some
-            some, size = [], 0
+            some, size, last = [], 0, None
     if some:
         yield some
-
-
-def examine_some(sources: list[Any]) -> list[tuple[Clip, Pcm]]:
-    """Examine each source; a file that holds several neighbours is opened once for them."""
-    results: list[tuple[Clip, Pcm]] = []
-    for path, parts in groupby(sources, key=lambda source: source.path):
-        results += examine_parts(Path(path), [(part.start, part.end) for part in parts])
-    return results
-
-
-def advance(
-    examined: Iterable[tuple[Clip, Pcm]], progress: Progress, task: TaskID
-) -> Iterator[tuple[Clip, Pcm]]:
-    for result in examined:
-        yield result
-        progress.advance(task)
 
 
 def read_index(path: Path) -> pd.DataFrame | None:

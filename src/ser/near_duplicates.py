@@ -18,7 +18,7 @@ from numpy.fft import irfft, rfft
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from rich.progress import Progress
-from scipy.fft import next_fast_len
+from scipy import fft
 from scipy.ndimage import maximum_filter1d
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -26,6 +26,7 @@ from scipy.sparse.csgraph import connected_components
 from ser.atomic import write_text
 from ser.audio import Waveform
 from ser.cache import AudioCache, Recordings
+from ser.cores import on_all_cores
 
 VERSION = 1  # of the method: a change to it needs a new number
 WINDOW, HOP = 512, 256  # samples: 32 and 16 ms
@@ -36,6 +37,8 @@ NEIGHBOURS = 8  # others with the same hash that a landmark is compared with
 MIN_SHARED, MIN_SHARE = 6, 0.05  # landmarks in common: at least so many, and that share of all
 MIN_OVERLAP = 0.5  # of the shorter one
 ALIKE = 0.72  # correlation at the best lag: of copies 0.79 and more, of real takes at most 0.2
+
+SHARE = 128  # recordings for a core at once
 
 Landmarks = NDArray[np.int64]
 
@@ -80,14 +83,20 @@ def find_pairs(recordings: Recordings) -> list[tuple[int, int]]:
 
 def collect_landmarks(recordings: Recordings) -> Landmarks:
     """All landmarks (landmarks, 3): hash, row of the recording, frame."""
-    found = []
-    with Progress() as progress, ThreadPoolExecutor(os.cpu_count()) as pool:
-        task = progress.add_task("Looking for copies", total=len(recordings))
-        hashes = pool.map(lambda row: find_landmarks(recordings[row]), range(len(recordings)))
-        for row, (keys, frames) in enumerate(hashes):
-            found.append(np.column_stack([keys, np.full(len(keys), row), frames]))
-            progress.advance(task)
+    found, first, count = [], 0, len(recordings)
+    shares = (recordings.part(row, row + SHARE) for row in range(0, count, SHARE))
+    with Progress() as progress:
+        task = progress.add_task("Looking for copies", total=count)
+        for each in on_all_cores(find_all_landmarks, shares, count):
+            for row, (keys, frames) in enumerate(each, first):
+                found.append(np.column_stack([keys, np.full(len(keys), row), frames]))
+            first += len(each)
+            progress.advance(task, len(each))
     return np.concatenate(found) if found else np.zeros((0, 3), np.int64)
+
+
+def find_all_landmarks(recordings: Recordings) -> list[tuple[Landmarks, Landmarks]]:
+    return [find_landmarks(recordings[row]) for row in range(len(recordings))]
 
 
 def find_landmarks(waveform: Waveform) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -96,7 +105,7 @@ def find_landmarks(waveform: Waveform) -> tuple[NDArray[np.int64], NDArray[np.in
     if len(waveform) < WINDOW:
         return nothing, nothing
     windows = sliding_window_view(waveform, WINDOW)[::HOP] * np.hanning(WINDOW).astype(np.float32)
-    power = np.abs(rfft(windows)[:, LOWEST:HIGHEST])  # (frames, bins)
+    power = np.abs(np.asarray(fft.rfft(windows))[:, LOWEST:HIGHEST])  # (frames, bins)
     nearby = maximum_filter1d(power, NEAR_BINS, axis=1)
     highest = maximum_filter1d(nearby, NEAR_FRAMES, axis=0)
     frames, bins = np.nonzero((power == highest) & (power > 0.01 * power.max()))
@@ -120,11 +129,24 @@ def find_candidates(landmarks: Landmarks, count: int) -> NDArray[np.int64]:
         first, second = rows[:-step][same], rows[step:][same]
         offset = frames[step:][same] - frames[:-step][same]
         votes.append((first * count + second) * 4096 + offset + 2048)
-    where, shared = np.unique(np.concatenate(votes), return_counts=True)
+    where, shared = count_frequent(np.concatenate(votes), MIN_SHARED)
     pair, offset = where // 4096, where % 4096 - 2048
     first, second = pair // count, pair % count
     enough = np.maximum(MIN_SHARED, MIN_SHARE * np.minimum(totals[first], totals[second]))
     return np.column_stack([first, second, offset])[shared >= enough]
+
+
+def count_frequent(
+    values: NDArray[np.int64], least: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The values that are there at least so many times, and how many times.
+
+    Nearly all votes are alone: numpy.unique would spend seconds on counting those.
+    """
+    ordered = np.sort(values)
+    frequent = np.unique(ordered[least - 1 :][ordered[least - 1 :] == ordered[: 1 - least]])
+    ends = np.searchsorted(ordered, frequent, "right")
+    return frequent, ends - np.searchsorted(ordered, frequent, "left")
 
 
 def correlate(recordings: Recordings, first: int, second: int, offset: int) -> float:
@@ -137,7 +159,7 @@ def correlate(recordings: Recordings, first: int, second: int, offset: int) -> f
     if length < MIN_OVERLAP * shorter:
         return 0.0
     a, b = a[:length], b[:length]
-    size = cast(int, next_fast_len(2 * length))
+    size = cast(int, fft.next_fast_len(2 * length))
     products = irfft(rfft(a, size).conj() * rfft(b, size), size)
     lags = np.concatenate([products[: HOP + 1], products[-HOP:]])
     return float(lags.max() / (np.linalg.norm(a) * np.linalg.norm(b) + 1e-12))

@@ -15,7 +15,7 @@ import pytest
 import soundfile
 
 from ser.audio import SAMPLE_RATE, load
-from ser.cache import AudioCache
+from ser.cache import AudioCache, portions
 
 
 def sources(*paths: Path, start: float = 0.0, end: float = 0.0) -> pd.DataFrame:
@@ -105,6 +105,29 @@ def test_a_part_of_a_file_is_read_alone(tmp_path):
         "out_of_range",
         "1.5 s to 2.5 s, but the file lasts 2.00 s",
     )
+
+
+def test_processes_find_what_threads_find(tmp_path, write_tone, monkeypatch):
+    paths = [write_tone(tmp_path / f"{pitch}.wav", pitch=pitch) for pitch in range(200, 280)]
+    paths[40].write_bytes(b"no audio")
+    asked = sources(*paths, paths[3])
+    threads = AudioCache(tmp_path / "threads").add(asked)
+    monkeypatch.setattr("ser.cores.PROCESSES_FROM", 1)
+    cache = AudioCache(tmp_path / "processes")
+    processes = cache.add(asked)
+    places = ["shard", "offset"]
+    pd.testing.assert_frame_equal(processes.drop(columns=places), threads.drop(columns=places))
+    heard = cache.read(processes["content"].iloc[70])
+    np.testing.assert_allclose(heard, load(paths[70]), atol=2e-5)
+    assert len(shards(tmp_path / "processes")) > 1
+
+
+def test_portions_are_cut_where_files_are_large(monkeypatch):
+    monkeypatch.setattr("ser.cache.BYTES_PER_SHARD", 100)
+    parts = [("long.wav", 0.0, 1.0, 90), ("long.wav", 1.0, 2.0, 90), ("b.wav", 0.0, 0.0, 20)]
+    table = pd.DataFrame([*parts, ("c.wav", 0.0, 0.0, 20)])
+    names = [[path for path, *_ in some] for some in portions(table, 4)]
+    assert names == [["long.wav", "long.wav", "b.wav"], ["c.wav"]]
 
 
 def test_facts_come_back_in_the_order_asked_for(tmp_path, write_tone):

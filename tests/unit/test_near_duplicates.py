@@ -9,7 +9,7 @@ import soxr
 from ser.audio import load
 from ser.cache import AudioCache
 from ser.labels import Emotion
-from ser.near_duplicates import group_recordings
+from ser.near_duplicates import count_frequent, group_recordings
 from ser.synthetic import Clip, speak
 
 
@@ -89,3 +89,11 @@ def test_real_takes_of_one_sentence_are_no_copies_and_real_copies_are_found(tmp_
 def test_all_real_recordings_are_told_apart(tmp_path, real_audio):
     paths = sorted(real_audio.rglob("*.wav"))
     assert len(set(group(tmp_path, *paths))) == len(paths) - 1  # RAVDESS has one pair of equals
+
+
+@pytest.mark.parametrize("times", [1, 5, 6, 9])
+def test_only_what_is_there_often_is_counted(times):
+    values = np.random.default_rng(0).permutation([*range(50), *[70] * times, *[80] * 6])
+    frequent, counts = count_frequent(values, 6)
+    expected = {80: 6} | ({70: times} if times >= 6 else {})
+    assert dict(zip(frequent.tolist(), counts.tolist(), strict=True)) == expected
