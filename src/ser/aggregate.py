@@ -14,11 +14,11 @@ from rich.table import Table
 from ser import page
 from ser.atomic import write_text
 from ser.figures import draw_confusion, draw_intervals, mark
-from ser.intervals import Interval, find_intervals
+from ser.intervals import Interval, find_intervals, show_interval
 from ser.metrics import Scores, score
 from ser.page import Grid, count, percent
 from ser.report import shorten, to_json
-from ser.runs import JudgedRun, is_report, name_apart, read_run, show_interval
+from ser.runs import JudgedRun, is_report, name_apart, read_run
 
 SCHEMA = 1  # of aggregate.json
 METRICS = ("uar", "accuracy", "macro_f1", "weighted_f1")

@@ -10,9 +10,9 @@ from rich.table import Table
 from ser import page
 from ser.atomic import write_text
 from ser.figures import draw_intervals, mark
-from ser.intervals import Interval, find_differences, find_intervals, mcnemar
+from ser.intervals import SIGNED, Interval, find_differences, find_intervals, mcnemar, show_interval
 from ser.page import Grid, count, percent
-from ser.runs import JudgedRun, metric, name_apart, show_interval
+from ser.runs import JudgedRun, metric, name_apart
 
 COLUMNS = [
     *("run", "val UAR", "UAR", "95 % interval", "accuracy", "macro F1"),
@@ -117,7 +117,7 @@ def describe_difference(difference: Difference | None) -> list[str]:
     if difference is None:
         return ["–", "–", "–"]
     sign = "*" if difference.certain else ""
-    interval = show_interval(difference.interval, signed=True)
+    interval = show_interval(difference.interval, SIGNED)
     return [f"{100 * difference.uar:+.1f}%{sign}", interval, f"{difference.p:.3g}"]
 
 

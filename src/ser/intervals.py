@@ -23,9 +23,10 @@ class Interval:
     low: float
     high: float
 
-    def describe(self, *, signed: bool = False) -> str:
-        form = "{:+.1f} to {:+.1f}%" if signed else "{:.1f} to {:.1f}%"
-        return form.format(100 * self.low, 100 * self.high)
+    @property
+    def has_width(self) -> bool:
+        """Without, every draw scored the same: the bootstrap cannot tell what others would."""
+        return self.low < self.high
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,18 @@ class Tally:
         """All sums side by side (speakers, classes * classes + 2)."""
         flat = self.confusion.reshape(self.speakers, -1)
         return np.column_stack([flat, self.hits, self.losses]).astype(np.float64)
+
+
+PERCENT, SIGNED = "{:.1f} to {:.1f}%", "{:+.1f} to {:+.1f}%"
+
+
+def show_interval(interval: Interval | None, form: str = PERCENT, scale: int = 100) -> str:
+    """An interval in words, also where there is none to tell."""
+    if interval is None:
+        return "one speaker"
+    if not interval.has_width:
+        return "no spread"
+    return form.format(scale * interval.low, scale * interval.high)
 
 
 def tally(

@@ -9,7 +9,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from ser import page, provenance
 from ser.atomic import write_text
 from ser.corpora import CORPORA
-from ser.intervals import Interval
+from ser.intervals import Interval, show_interval
 from ser.model import Blueprint, read_checkpoint, read_temperature, run_folder
 from ser.page import Grid, percent
 
@@ -125,7 +125,7 @@ def tabulate_scores(report: dict[str, Any]) -> Grid:
     rows = []
     for name, judgement in {**report["corpora"], "all": report["overall"]}.items():
         interval = judgement["intervals"].get("uar")
-        ends = Interval(**interval).describe() if interval else "one speaker"
+        ends = show_interval(Interval(**interval) if interval else None)
         chance = percent(judgement["baselines"]["chance"])
         scores = (percent(judgement[metric]) for metric in ("uar", "accuracy", "macro_f1"))
         uar, accuracy, macro_f1 = scores

@@ -13,6 +13,7 @@ from rich.table import Table
 from ser import report_page, splits
 from ser.atomic import replacing, write_text
 from ser.findings import Findings
+from ser.intervals import show_interval
 from ser.judgement import Judgement, Predicted
 from ser.report_figures import draw
 
@@ -126,7 +127,7 @@ def show_scores(findings: Findings, folder: Path) -> None:
             name,
             f"{scores.accuracy:.3f}",
             f"{scores.uar:.3f}",
-            f"{interval.low:.3f} to {interval.high:.3f}" if interval else "one speaker",
+            show_interval(interval, "{:.3f} to {:.3f}", 1),
             f"{scores.macro_f1:.3f}",
             f"{each.baselines.chance:.3f}",
             f"{scores.utterances:,}",

@@ -11,7 +11,7 @@ from ser import card, page, provenance
 from ser.card import Card
 from ser.figures import draw_spectrogram
 from ser.findings import Findings
-from ser.intervals import Interval
+from ser.intervals import Interval, show_interval
 from ser.judgement import Judgement
 from ser.mistakes import Mistake, log_mel, to_data_uri
 from ser.model import run_folder
@@ -38,6 +38,10 @@ SECTIONS = (  # that hold figures
 SYNTHETIC = (
     "Synthetic tones: nobody is speaking. This shows that the software works, and nothing about"
     " people."
+)
+NO_SPREAD = (
+    "Every draw of its speakers has the same UAR, so there is no interval to tell: speakers on whom"
+    " the model does otherwise were not met, which does not say that there are none."
 )
 MOST_SPEAKERS = 200  # rows of the table in the page; metrics.json has them all
 
@@ -121,11 +125,15 @@ def find_notices(findings: Findings) -> list[tuple[str, str]]:
     if 1 < findings.overall.speakers < 10:
         words = f"{findings.overall.speakers} speakers are few: the intervals are rough."
         notices.append((words, "remark"))
+    interval = findings.overall.intervals.get("uar")
+    if interval is not None and not interval.has_width:
+        notices.append((NO_SPREAD, "remark"))
     return notices
 
 
 def between(interval: Interval | None) -> str:
-    return "" if interval is None else interval.describe()
+    """For a headline, where the notices have said what is missing."""
+    return show_interval(interval) if interval is not None and interval.has_width else ""
 
 
 def list_headline(overall: Judgement) -> list[tuple[str, str, str]]:
@@ -171,7 +179,7 @@ def tabulate_groups(findings: Findings) -> Grid:
         [
             name,
             percent(each.scores.uar),
-            between(each.intervals.get("uar")) or "one speaker",
+            show_interval(each.intervals.get("uar")),
             percent(each.scores.accuracy),
             percent(each.scores.macro_f1),
             percent(each.baselines.chance),

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ser import history
 from ser.compose import key_of
-from ser.intervals import METRICS, Interval, Tally, compute, tally
+from ser.intervals import METRICS, Tally, compute, tally
 from ser.metrics import Scores, score
 from ser.report import SCHEMA
 
@@ -109,7 +109,3 @@ def metric(sums: Tally, name: str) -> float:
     """One of METRICS over all speakers of a tally."""
     total = sums.columns().sum(axis=0)[None]
     return float(compute(total, sums.confusion.shape[1])[METRICS.index(name), 0])
-
-
-def show_interval(interval: Interval | None, *, signed: bool = False) -> str:
-    return "one speaker" if interval is None else interval.describe(signed=signed)

@@ -3,7 +3,17 @@ import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from ser import intervals
-from ser.intervals import METRICS, compute, find_differences, find_intervals, mcnemar, tally
+from ser.intervals import (
+    METRICS,
+    SIGNED,
+    Interval,
+    compute,
+    find_differences,
+    find_intervals,
+    mcnemar,
+    show_interval,
+    tally,
+)
 
 CLASSES = 4
 
@@ -99,3 +109,10 @@ def test_mcnemar_by_hand():
     # 6 disagree, 1 to 5: two tails of a fair coin, 2 * (C(6,0) + C(6,1)) / 64.
     assert mcnemar(first, second) == pytest.approx(2 * 7 / 64)
     assert mcnemar(first, first) == 1.0
+
+
+def test_an_interval_is_told_in_words_where_it_has_no_ends():
+    assert show_interval(None) == "one speaker"
+    assert show_interval(Interval(1.0, 1.0)) == "no spread"
+    assert show_interval(Interval(0.25, 0.5)) == "25.0 to 50.0%"
+    assert show_interval(Interval(-0.01, 0.02), SIGNED) == "-1.0 to +2.0%"
