@@ -35,7 +35,7 @@ class Exposure:
             who = f"{self.seen_speakers} of its {self.speakers} speakers were heard in training"
         said = ""
         if self.sentences:
-            said = f"; {self.seen_sentences} of its {self.sentences} sentences were, too"
+            said = f"; of its {self.sentences} sentences, training heard {self.seen_sentences}"
         copies = ""
         if self.near_copies:
             copies = f"; {self.near_copies} of {self.recordings} recordings have a near copy there"

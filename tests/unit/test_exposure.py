@@ -21,7 +21,7 @@ def test_speakers_sentences_and_copies_met_in_training_are_counted(exposure):
 
 def test_it_is_said_in_words(exposure):
     assert exposure.describe() == (
-        "1 of its 2 speakers were heard in training; 1 of its 3 sentences were, too;"
+        "1 of its 2 speakers were heard in training; of its 3 sentences, training heard 1;"
         " 1 of 3 recordings have a near copy there."
     )
     assert Exposure(5, 0, 0, 0, 9, 0).describe() == "None of its 5 speakers was heard in training."

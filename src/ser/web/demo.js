@@ -279,7 +279,8 @@ function showSegments(segments) {
 }
 
 function showAxis() {
-  const step = [0.5, 1, 2, 5, 10, 20, 30, 60, 120].find((each) => length / each <= 10) ?? 300;
+  const most = Math.min(10, $("axis").clientWidth / 70);
+  const step = [0.5, 1, 2, 5, 10, 20, 30, 60, 120].find((each) => length / each <= most) ?? 300;
   const ticks = [];
   for (let second = 0; second < length - 0.7 * step; second += step) ticks.push(second);
   ticks.push(length);
