@@ -43,7 +43,7 @@ bench-data: $(VENV)/dev.done ## preparing and loading data beside librosa and da
 	$(BIN)/pip install --quiet --upgrade --target $(VENV)/bench --no-deps datasets==3.6.0 dill==0.3.8 multiprocess==0.70.16
 	$(BIN)/python benchmarks/data.py
 
-bench-train: $(VENV)/dev.done ## training beside what a user would pick instead; hours on a CPU
+bench-train: $(VENV)/dev.done ## training beside what a user would pick instead: half an hour
 	$(BIN)/python benchmarks/training.py
 
 $(VENV)/run.done: requirements/run.lock pyproject.toml

@@ -1,6 +1,6 @@
 """Training throughput, memory and quality, beside what a user would pick instead.
 
-    python benchmarks/training.py            # hours on two cores
+    python benchmarks/training.py            # half an hour on two cores
     python benchmarks/training.py --short    # some minutes; the numbers are rough
 
 Clips are those of SER_REAL_AUDIO (a folder with ravdess/ and tess/ in it), or synthetic ones. Every
@@ -62,7 +62,7 @@ class Scale:
 
 
 # Eight utterances a batch are the default of the Hugging Face Trainer.
-SHORT, LONG = Scale(8, 4, 1, 10, 1), Scale(96, 8, 3, 40, 5)
+SHORT, LONG = Scale(8, 4, 1, 10, 1), Scale(96, 8, 2, 40, 5)
 
 
 @dataclass(frozen=True)

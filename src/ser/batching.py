@@ -75,6 +75,8 @@ class Batcher:
             closing |= take(self._incoming, waiting)
             if waiting:
                 batch = choose(waiting, self.batch_size)
+                # The rest would only make the first ones wait for their answers.
+                batch = batch[: self.predictor.at_once([asked.waveform for asked in batch])]
                 chosen = set(map(id, batch))
                 waiting = [asked for asked in waiting if id(asked) not in chosen]
                 self._judge(batch)

@@ -132,9 +132,15 @@ class Predictor:
 
         Each is normalised on its own, as in training; a result does not depend on its neighbours.
         """
-        together = len(waveforms) if self.device.type != "cpu" else few(waveforms)
+        together = self.at_once(waveforms)
         parts = [waveforms[i : i + together] for i in range(0, len(waveforms), together)]
         return np.concatenate([self._logits(part) for part in parts])
+
+    def at_once(self, waveforms: Sequence[Waveform]) -> int:
+        """How many of these (time,) had best be judged in one pass."""
+        if self.device.type != "cpu":
+            return len(waveforms)
+        return max(1, CPU_SAMPLES // max(map(len, waveforms)))
 
     def _logits(self, waveforms: Sequence[Waveform]) -> NDArray[np.float32]:
         values, mask = pad([normalise(each, self.feature_extractor) for each in waveforms])
@@ -211,11 +217,6 @@ class Hearing:
         whole = len(windows) == 1 and windows[0].start == 0 and windows[0].end == self.seconds
         timeline = () if whole else tuple(windows)
         return Prediction(self.path, best(probabilities), probabilities, self.seconds, timeline)
-
-
-def few(waveforms: Sequence[Waveform]) -> int:
-    """How many of these (time,) a CPU had best judge at once."""
-    return max(1, CPU_SAMPLES // max(map(len, waveforms)))
 
 
 def finished(waiting: deque[Hearing]) -> Iterator[Prediction | Failure]:
