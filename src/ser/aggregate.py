@@ -130,18 +130,18 @@ def write(aggregate: Aggregate, folder: Path) -> None:
         (name, run.scores.uar, find_intervals(run.tally()).get("uar"))
         for name, run in aggregate.runs.items()
     ]
-    strips = draw_intervals([*rows, ("pooled", aggregate.pooled.uar, aggregate.intervals["uar"])])
+    pooled = aggregate.intervals.get("uar")
+    strips = draw_intervals([*rows, ("pooled", aggregate.pooled.uar, pooled)])
     for figure in (confusion, strips):
         mark(figure, f"test parts of {len(rows)} runs", synthetic=synthetic)
     uar = aggregate.spreads["uar"]
-    pooled = show_interval(aggregate.intervals.get("uar"))
     context = {
         "words": aggregate.describe(),
         "synthetic": synthetic,
         "grid": aggregate.tabulate(),
         "headline": [
             (percent(uar.mean), "Mean UAR", f"± {percent(uar.deviation)} between runs"),
-            (percent(aggregate.pooled.uar), "Pooled UAR", pooled),
+            (percent(aggregate.pooled.uar), "Pooled UAR", show_interval(pooled)),
             (percent(aggregate.pooled.accuracy), "Pooled accuracy", ""),
             (count(len(rows)), "Runs", ""),
         ],

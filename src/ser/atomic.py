@@ -1,11 +1,19 @@
-"""Files that are whole or not there: written under another name, renamed once on the disk."""
+"""Files that are whole or not there: written under another name, renamed once on the disk.
 
+And folders that one run at a time fills.
+"""
+
+import logging
 import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+from filelock import FileLock, Timeout
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -36,3 +44,18 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 def write_text(path: Path, text: str) -> None:
     with replacing(path) as file:
         file.write(text.encode())
+
+
+@contextmanager
+def waiting_for(folder: Path) -> Iterator[None]:
+    """Nobody else fills the folder meanwhile; says so where somebody else is at it."""
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.warning("Another run is filling %s: waiting for it", folder)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

@@ -6,7 +6,6 @@ import math
 import uuid
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from copy import copy
 from dataclasses import fields
 from functools import partial
@@ -15,18 +14,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock, Timeout
 from joblib import cpu_count
-from rich.progress import (
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TimeRemainingColumn,
-)
-from rich.text import Text
 
-from ser.atomic import flush, replacing
+from ser.atomic import flush, replacing, waiting_for
 from ser.audio import (
     NOTHING,
     SAMPLE_RATE,
@@ -40,6 +30,7 @@ from ser.audio import (
     sum_up,
 )
 from ser.cores import on_all_cores
+from ser.progress import progress_bar
 from ser.shard import Source, fill_shard
 
 log = logging.getLogger(__name__)
@@ -51,13 +42,6 @@ SOURCE = ["path", "start", "end"]  # which part of which file
 STATE = [*SOURCE, "size", "mtime_ns"]  # and in which state it was read
 PLACE = ("shard", "offset", "length", "peak", "checksum")  # where samples lie, and their scale
 DTYPES: dict[str, Any] = {field.name: field.type for field in fields(Clip)}
-
-
-class Throughput(ProgressColumn):
-    """Files a second."""
-
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.finished_speed or task.speed or 0:,.0f} files/s")
 
 
 class Recordings:
@@ -144,7 +128,7 @@ class AudioCache:
         """
         wanted = with_state(sources)
         if len(self._missing(wanted)):
-            with self._locked():
+            with waiting_for(self.folder):
                 self._load()  # what another run added while this one waited
                 self._tidy()
                 self._decode(self._missing(wanted))
@@ -160,19 +144,6 @@ class AudioCache:
         """The samples (time,) at 16 kHz of the clip with this content hash."""
         return self.recordings([content])[0]
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        lock = FileLock(self.folder / "lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            log.warning("Another run is filling %s: waiting for it", self.folder)
-            lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
-
     def _tidy(self) -> None:
         """Remove what interrupted runs left behind; call under the lock."""
         used = set(self._clips["shard"])
@@ -186,9 +157,8 @@ class AudioCache:
         return found.loc[found["_merge"] == "left_only", [*SOURCE, "size"]]
 
     def _decode(self, sources: pd.DataFrame) -> None:
-        columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), Throughput())
         tables = [self._clips]
-        with Progress(*columns, TimeRemainingColumn()) as progress:
+        with progress_bar("files") as progress:
             task = progress.add_task("Decoding audio", total=len(sources))
             try:
                 for clips in fill_shards(self.folder, sources):

@@ -14,15 +14,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
-
 from ser.atomic import write_text
+from ser.audio import identify
 from ser.job import Job
+from ser.progress import progress_bar
 from ser.writers import Format, open_writer, write_all
 
 RECORD = "job.json"
 TRIES = 3  # of a shard whose worker dies of it; Ray Data by itself would try for ever
-COLUMNS = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
 SAME_RESULTS = ("device", "batch_size")  # settings of a job that may change when it goes on
 
 
@@ -54,9 +53,18 @@ class Plan:
             "recordings": sum(map(len, self.shards)),
             "shard_size": len(self.shards[0]),
             "paths": hashlib.sha256(paths.encode("utf-8", "surrogateescape")).hexdigest(),
+            "folder": str(self.folder),
             "top_k": self.top_k,
+            "model": describe_files(Path(self.job.ckpt)),
             **settings,
         }
+
+
+def describe_files(ckpt: Path) -> str:
+    """Size and time of change of the weights of a local model; empty for one on the hub."""
+    files = [ckpt, *sorted(ckpt.glob("checkpoints/best.ckpt")), *sorted(ckpt.glob("*.safetensors"))]
+    states = [identify(file) for file in files if file.is_file()]
+    return " ".join(f"{size} bytes of {changed}" for size, changed in states)
 
 
 def plan(
@@ -97,7 +105,7 @@ class Worker:
     def __call__(self, row: dict[str, Any]) -> dict[str, int]:
         """Write the results of a shard; raises RuntimeError where workers have died of it."""
         shard = int(row["shard"])
-        paths = [str(path) for path in row["paths"]]
+        paths = self.plan.shards[shard]
         count_try(self.plan, shard)
         results = self.plan.job.judge(self.predictor, paths)
         place, labels = self.plan.place(shard), self.predictor.labels
@@ -131,7 +139,7 @@ def run(planned: Plan, *, workers: int | None, address: str | None) -> int:
     missing = planned.missing()
     for shard in missing:
         planned.tries(shard).unlink(missing_ok=True)
-    with Progress(*COLUMNS) as progress:
+    with progress_bar() as progress:
         total = sum(map(len, planned.shards))
         left = sum(len(planned.shards[shard]) for shard in missing)
         task = progress.add_task("Listening", total=total, completed=total - left)
@@ -172,7 +180,7 @@ def judge_shards(planned: Plan, shards: list[int], workers: int | None) -> Itera
     from ray.data import ActorPoolStrategy
 
     share = share_out(planned.job.device, workers)
-    rows = [{"shard": shard, "paths": planned.shards[shard]} for shard in shards]
+    rows = [{"shard": shard} for shard in shards]
     dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
     judged = dataset.map(
         Worker,  # pyright: ignore[reportArgumentType]  (a class of callables will do)

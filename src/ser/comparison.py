@@ -35,7 +35,9 @@ class Difference:
 
     @property
     def certain(self) -> bool:
-        return self.interval is not None and not self.interval.low <= 0 <= self.interval.high
+        if self.interval is None or not self.interval.has_width:
+            return False
+        return not self.interval.low <= 0 <= self.interval.high
 
 
 def differ(first: JudgedRun, other: JudgedRun) -> Difference | None:
@@ -96,15 +98,17 @@ class Comparison:
                 "The runs judged different utterances: their scores are not of the same task."
                 " Differences are over those in common."
             )
-        if any(run.part != "val" for run in runs.values()):
+        parts = {run.part for run in runs.values()} - {"val"}
+        validated = {name: run.chosen_by for name, run in runs.items() if run.chosen_by is not None}
+        if parts:
+            of = f"of the {' and '.join(sorted(parts))} part"
             words.append(
-                "These are test scores. Choose among runs by val UAR: the best of several test"
+                f"These are scores {of}. Choose among runs by val UAR: the best of several such"
                 " scores is too good to be true."
             )
-        by_test = max(runs, key=lambda name: runs[name].scores.uar)
-        validated = {name: run.chosen_by for name, run in runs.items() if run.chosen_by is not None}
-        if validated and by_test != (by_val := max(validated, key=lambda name: validated[name])):
-            words.append(f"{by_test} is best on test, but validation would choose {by_val}.")
+            best = max(runs, key=lambda name: runs[name].scores.uar)
+            if validated and best != (by_val := max(validated, key=lambda name: validated[name])):
+                words.append(f"{best} is best here, but validation would choose {by_val}.")
         if len(runs) > 2:
             words.append(
                 f"{len(runs) - 1} differences are tested at once: one in twenty looks certain by"

@@ -17,16 +17,16 @@ from matplotlib import image
 from starlette.exceptions import HTTPException
 from starlette.staticfiles import StaticFiles
 
-from ser.audio import SAMPLE_RATE, Waveform
+from ser.audio import SAMPLE_RATE
 from ser.gate import Limits
 from ser.labels import Emotion
 from ser.mistakes import LOUDNESS_RANGE, log_mel
 from ser.page import render
 from ser.predict import Predictor
-from ser.service import Service, create_app, unusable
+from ser.service import Service, create_app, read_within, unusable
 from ser.sources import SUFFIXES
 from ser.synthetic import Clip, speak
-from ser.windows import Source, read_blocks
+from ser.windows import Source
 
 COLUMNS = 1200  # of the log-mel picture of a long recording
 WINDOW, HOP = 3.0, 1.0  # seconds; what is longer than two windows is shown over time
@@ -95,7 +95,7 @@ def write_example(emotion: Emotion) -> bytes:
 
 def draw_log_mel(source: Source, limits: Limits) -> bytes:
     """A PNG of the loudness (bands upwards, time) of a recording; raises ValueError as needed."""
-    loudness = log_mel(read_within(source, limits))
+    loudness = log_mel(np.concatenate(list(read_within(source, limits))))
     columns = -(-loudness.shape[1] // COLUMNS)
     padded = np.pad(loudness, ((0, 0), (0, -loudness.shape[1] % columns)), mode="edge")
     pooled = padded.reshape(len(loudness), -1, columns).mean(axis=2)
@@ -104,14 +104,3 @@ def draw_log_mel(source: Source, limits: Limits) -> bytes:
         buffer, pooled, origin="lower", cmap="magma", vmin=-LOUDNESS_RANGE, vmax=0, format="png"
     )
     return buffer.getvalue()
-
-
-def read_within(source: Source, limits: Limits) -> Waveform:
-    """A whole recording (time,) at 16 kHz; raises ValueError where it is too long."""
-    blocks, samples = [], 0
-    for block in read_blocks(source):
-        blocks.append(block)
-        samples += len(block)
-        if samples > limits.audio_seconds * SAMPLE_RATE:
-            raise ValueError(limits.too_long)
-    return np.concatenate(blocks)

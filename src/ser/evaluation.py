@@ -78,7 +78,9 @@ def evaluate(config: EvaluateConfig) -> Scores:
         corpora=judge_by(predicted, "corpus"),
         genders=judge_by(predicted, "gender"),
         speakers=judge_speakers(predicted),
-        exposure=exposure.examine(subject.utterances, subject.train),
+        exposure=exposure.examine(
+            subject.utterances, subject.train, foreign=subject.part == "whole"
+        ),
         mistakes=find_mistakes(predicted, audio),
         left_out=subject.left_out,
         robustness=disturb(module, predicted, settings, config) if config.robustness else None,
@@ -117,7 +119,8 @@ def choose(config: EvaluateConfig, settings: TrainConfig, blueprint: Blueprint) 
                 " evaluate them one after the other"
             )
         synthetic = settings.data.synthetic if new else None
-        return meet(replace(settings.data, corpora=new, table=table, synthetic=synthetic))
+        data = replace(settings.data, corpora=new, table=table, synthetic=synthetic)
+        return meet(data, run_folder(Path(config.ckpt)) / "manifest.csv")
     manifest = prepare(settings.data, settings.split)
     check_data(manifest, blueprint, Path(config.ckpt))
     part, utterances = str(config.part), manifest.part(config.part)
@@ -142,15 +145,20 @@ def is_new_table(config: EvaluateConfig, settings: TrainConfig, blueprint: Bluep
     return not named.isin(read(recorded)["id"]).any()
 
 
-def meet(data: DataConfig) -> Subject:
-    """All of the data, which are new to the model, under the names that it knows."""
+def meet(data: DataConfig, recorded: Path) -> Subject:
+    """All of the data, which are new to the model, under the names that it knows.
+
+    What was trained on stands in the `recorded` manifest of the run, if that is still there.
+    """
     manifest = build(data, AudioCache(Path(data.cache_dir)))
     utterances = manifest.utterances.assign(split="test")
     lost = manifest.dropped[manifest.dropped["reason"] == Reason.LEFT_OUT]
     counts = lost["emotion"].value_counts().sort_index()
     left_out = {str(name): int(number) for name, number in counts.items()}
     whole = replace(manifest, utterances=utterances)
-    return Subject(whole, "whole", utterances, utterances.iloc[:0], left_out)
+    known = read(recorded) if recorded.is_file() else utterances.iloc[:0]
+    trained = known[known["split"] == "train"]
+    return Subject(whole, "whole", utterances, trained, left_out)
 
 
 def describe_command(config: EvaluateConfig) -> list[str]:

@@ -1,7 +1,7 @@
 """How much of a part the model met in training: its speakers, its sentences, copies of it.
 
 Identical recordings are dropped, and near-duplicates are found, when the manifest is built
-(`ser.near_duplicates`); splits keep them in one part where they can (`ser.splits`).
+(`ser.near_duplicates`); the splits by speaker and by corpus fail where one is in two parts.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,8 @@ import pandas as pd
 class Exposure:
     """Counts in the judged part, and how many of them training had as well.
 
-    `near_copies` are recordings of which training had a near-duplicate.
+    `near_copies` are recordings of which training had a near-duplicate. `foreign` is data from
+    elsewhere, whose speakers may have had another name in training.
     """
 
     speakers: int
@@ -22,11 +23,18 @@ class Exposure:
     seen_sentences: int
     recordings: int
     near_copies: int
+    foreign: bool = False
+
+    @property
+    def flatters(self) -> bool:
+        return bool(self.seen_speakers or self.near_copies)
 
     def describe(self) -> str:
         """One sentence for the headline."""
         if self.speakers == 0:
             who = "Who speaks is not known, nor whether training heard them"
+        elif self.seen_speakers == 0 and self.foreign:
+            who = f"None of its {self.speakers} speakers has the name of one heard in training"
         elif self.seen_speakers == 0:
             who = f"None of its {self.speakers} speakers was heard in training"
         elif self.seen_speakers == self.speakers:
@@ -38,11 +46,11 @@ class Exposure:
             said = f"; of its {self.sentences} sentences, training heard {self.seen_sentences}"
         copies = ""
         if self.near_copies:
-            copies = f"; {self.near_copies} of {self.recordings} recordings have a near copy there"
+            copies = f"; {self.near_copies} of {self.recordings} recordings were heard there, too"
         return f"{who}{said}{copies}."
 
 
-def examine(part: pd.DataFrame, train: pd.DataFrame) -> Exposure:
+def examine(part: pd.DataFrame, train: pd.DataFrame, *, foreign: bool = False) -> Exposure:
     """Compare the utterances of a part with those of training; both are rows of a manifest."""
     sentences, speakers = spoken(part), set(part["speaker"]) - {""}
     return Exposure(
@@ -51,7 +59,8 @@ def examine(part: pd.DataFrame, train: pd.DataFrame) -> Exposure:
         sentences=len(sentences),
         seen_sentences=len(sentences & spoken(train)),
         recordings=len(part),
-        near_copies=int(part["recording"].isin(set(train["recording"])).sum()),
+        near_copies=int(part["recording"].isin({*train["recording"], *train["content"]}).sum()),
+        foreign=foreign,
     )
 
 

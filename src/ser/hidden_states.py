@@ -7,7 +7,6 @@ that starts from the stored output takes a tenth of the time or less.
 import hashlib
 import json
 import logging
-import os
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -17,17 +16,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock
 from numpy.typing import NDArray
-from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
+from ser.atomic import replacing, waiting_for, write_text
 from ser.model_config import Pooling
 from ser.network import EmotionNetwork
+from ser.progress import progress_bar
 
 log = logging.getLogger(__name__)
 RECIPE = 1  # a change to what is stored needs a new number
 BYTES_PER_SHARD = 2**28
-COLUMNS = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
 # Settings of a network that make no difference to its hidden states in evaluation mode.
 IRRELEVANT = ("id2label", "label2id", "pooling", "classifier_proj_size", "mask_", "_name_or_path")
 
@@ -137,30 +135,25 @@ class HiddenStateCache:
                     self._places[content] = (index.stem, offset, frames)
                     offset += frames
 
+    def tidy(self) -> None:
+        """Remove what interrupted runs left behind; call under the lock."""
+        for file in (*self.folder.glob("*.npy"), *self.folder.glob(".*.tmp")):
+            if file.stem not in self._shards:
+                file.unlink(missing_ok=True)
+
     def write(self, states: dict[str, HiddenStates]) -> None:
         """Add one shard. Raises OSError where there is no room for it."""
         shard = self.folder / uuid.uuid4().hex
-        temporary = shard.with_suffix(".tmp")
+        frames = {content: len(frames) for content, frames in states.items()}
         try:
-            with temporary.open("wb") as file:
+            with replacing(shard.with_suffix(".npy")) as file:
                 np.save(file, np.concatenate(list(states.values())))
-                sync(file)
-            temporary.rename(shard.with_suffix(".npy"))
-            with temporary.open("w") as file:
-                json.dump({content: len(frames) for content, frames in states.items()}, file)
-                sync(file)
-            temporary.rename(shard.with_suffix(".json"))
+            write_text(shard.with_suffix(".json"), json.dumps(frames))
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise OSError(
                 f"hidden states cannot be written to {self.folder} ({error.strerror}): make room,"
                 " move data.cache_dir, or do without with model.cache_hidden_states=false"
             ) from error
-
-
-def sync(file: Any) -> None:
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def fill(
@@ -176,12 +169,13 @@ def fill(
     """
     if not cache.missing(contents):
         return
-    with FileLock(cache.folder / "lock"):
+    with waiting_for(cache.folder):
         cache.load()
+        cache.tidy()
         missing, pending, size = cache.missing(contents), {}, 0
         if not missing:
             return
-        with Progress(*COLUMNS) as progress:
+        with progress_bar() as progress:
             task = progress.add_task("Computing hidden states", total=len(missing))
             for names, waveforms, mask in batches:
                 if not missing.intersection(names):

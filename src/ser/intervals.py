@@ -34,12 +34,14 @@ class Tally:
     """Sums over the utterances of each speaker.
 
     `confusion` (speakers, classes, classes) counts rows true and columns predicted; `hits` and
-    `losses` (speakers,) sum top-2 hits and log losses.
+    `losses` (speakers,) sum top-2 hits and log losses. `complete` is false where somebody is not
+    known: who is alike cannot be told then, and nothing is drawn.
     """
 
     confusion: np.ndarray
     hits: np.ndarray
     losses: np.ndarray
+    complete: bool = True
 
     @property
     def speakers(self) -> int:
@@ -57,7 +59,7 @@ PERCENT, SIGNED = "{:.1f} to {:.1f}%", "{:+.1f} to {:+.1f}%"
 def show_interval(interval: Interval | None, form: str = PERCENT, scale: int = 100) -> str:
     """An interval in words, also where there is none to tell."""
     if interval is None:
-        return "one speaker"
+        return "not known"
     if not interval.has_width:
         return "no spread"
     return form.format(scale * interval.low, scale * interval.high)
@@ -78,6 +80,7 @@ def tally(
     return Tally(
         counts.reshape(len(known), classes, classes),
         *(np.bincount(rows, weights=values) for values in (hits, losses)),
+        complete="" not in known,
     )
 
 
@@ -139,8 +142,8 @@ def resample(columns: np.ndarray, classes: int, seed: int) -> tuple[np.ndarray, 
 
 
 def find_intervals(sums: Tally, seed: int = 0) -> dict[str, Interval]:
-    """The interval of each of METRICS; empty for one speaker, of whom nothing can be drawn."""
-    if sums.speakers < 2:
+    """The interval of each of METRICS; empty for one speaker, or where some are not known."""
+    if sums.speakers < 2 or not sums.complete:
         return {}
     return as_intervals(*resample(sums.columns(), sums.confusion.shape[1], seed))
 
@@ -157,7 +160,7 @@ def find_differences(first: Tally, second: Tally, seed: int = 0) -> dict[str, In
 
     Where it does not hold 0, the two differ beyond what other speakers would have changed.
     """
-    if first.speakers < 2:
+    if first.speakers < 2 or not first.complete:
         return {}
     columns = np.stack([first.columns(), second.columns()])
     return as_intervals(*resample(columns, first.confusion.shape[1], seed))

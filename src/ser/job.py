@@ -48,7 +48,10 @@ class Job:
     def load(self) -> "Predictor":
         """The predictor; raises ValueError or OSError, in one sentence, where there is none."""
         from ser.predict import Predictor  # seconds of import
+        from ser.speech import load_detector
 
+        if self.vad:
+            load_detector()
         return Predictor.from_checkpoint(self.ckpt, self.device, self.raw, self.precision)
 
     def judge(

@@ -118,7 +118,10 @@ def judge_by(predicted: Predicted, column: str, seed: int = 0) -> dict[str, Judg
 
 
 def judge_speakers(predicted: Predicted) -> dict[str, SpeakerScores]:
-    """Each speaker's scores, by the probabilities of the network, not calibrated."""
+    """Each known speaker's scores, by the probabilities of the network, not calibrated."""
+    predicted = predicted.only((predicted.utterances["speaker"] != "").to_numpy())
+    if predicted.utterances.empty:
+        return {}
     sums, labels = tally_speakers(predicted), predicted.labels
     groups = predicted.utterances.reset_index(drop=True).groupby("speaker", sort=True)
     facts, rows = groups.first(), groups.indices

@@ -1,6 +1,5 @@
 """What makes a run survive being stopped: whole checkpoints, often enough, at the right moments."""
 
-import os
 import signal
 import time
 from pathlib import Path
@@ -12,6 +11,8 @@ from lightning import Trainer
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
+
+from ser.atomic import flush
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 NOTHING, SAVE, LEAVE = 0, 1, 128  # a process that a signal ends exits with 128 + its number
@@ -34,8 +35,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         part = target.with_name(f"{target.name}.part")  # one name: the next write takes it over
         with part.open("wb") as file:
             torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
+        flush(part)
         part.replace(target)
         return None
 

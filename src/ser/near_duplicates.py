@@ -7,17 +7,16 @@ sentence by one speaker are not taken for one.
 """
 
 import hashlib
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
 import numpy as np
 import pandas as pd
+from joblib import cpu_count
 from numpy.fft import irfft, rfft
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from rich.progress import Progress
 from scipy import fft
 from scipy.ndimage import maximum_filter1d
 from scipy.sparse import coo_array
@@ -27,6 +26,7 @@ from ser.atomic import write_text
 from ser.audio import Waveform
 from ser.cache import AudioCache, Recordings
 from ser.cores import on_all_cores
+from ser.progress import progress_bar
 
 VERSION = 1  # of the method: a change to it needs a new number
 WINDOW, HOP = 512, 256  # samples: 32 and 16 ms
@@ -38,6 +38,7 @@ MIN_SHARED, MIN_SHARE = 6, 0.05  # landmarks in common: at least so many, and th
 MIN_OVERLAP = 0.5  # of the shorter one
 ALIKE = 0.72  # correlation at the best lag: of copies 0.79 and more, of real takes at most 0.2
 
+OFFSETS = 2**20  # frames, more than any two landmarks of four hours are apart
 SHARE = 128  # recordings for a core at once
 
 Landmarks = NDArray[np.int64]
@@ -75,7 +76,7 @@ def find_pairs(recordings: Recordings) -> list[tuple[int, int]]:
     """The rows of recordings that are copies of each other."""
     landmarks = collect_landmarks(recordings)
     candidates = find_candidates(landmarks, len(recordings))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(cpu_count()) as pool:
         alike = list(pool.map(lambda row: correlate(recordings, *row), candidates.tolist()))
     found = candidates[np.array(alike) > ALIKE] if alike else candidates
     return sorted({(first, second) for first, second, _ in found.tolist()})
@@ -85,7 +86,7 @@ def collect_landmarks(recordings: Recordings) -> Landmarks:
     """All landmarks (landmarks, 3): hash, row of the recording, frame."""
     found, first, count = [], 0, len(recordings)
     shares = (recordings.part(row, row + SHARE) for row in range(0, count, SHARE))
-    with Progress() as progress:
+    with progress_bar("clips") as progress:
         task = progress.add_task("Looking for copies", total=count)
         for each in on_all_cores(find_all_landmarks, shares, count):
             for row, (keys, frames) in enumerate(each, first):
@@ -128,9 +129,9 @@ def find_candidates(landmarks: Landmarks, count: int) -> NDArray[np.int64]:
         same = (keys[step:] == keys[:-step]) & (rows[step:] != rows[:-step])
         first, second = rows[:-step][same], rows[step:][same]
         offset = frames[step:][same] - frames[:-step][same]
-        votes.append((first * count + second) * 4096 + offset + 2048)
+        votes.append((first * count + second) * OFFSETS + offset + OFFSETS // 2)
     where, shared = count_frequent(np.concatenate(votes), MIN_SHARED)
-    pair, offset = where // 4096, where % 4096 - 2048
+    pair, offset = where // OFFSETS, where % OFFSETS - OFFSETS // 2
     first, second = pair // count, pair % count
     enough = np.maximum(MIN_SHARED, MIN_SHARE * np.minimum(totals[first], totals[second]))
     return np.column_stack([first, second, offset])[shared >= enough]

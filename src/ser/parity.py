@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ser.audio import SAMPLE_RATE, Waveform
+from ser.audio import MIN_SECONDS, SAMPLE_RATE, Waveform
+from ser.batch import MIN_SAMPLES
 from ser.predict import Predictor
 from ser.sources import find_all
-from ser.windows import Sliding, not_silent, read_pieces
+from ser.windows import Piece, Sliding, Source, name, not_silent, read_pieces
 
 TOLERANCE = 1e-3  # of logits
 AGREEMENT = 0.98  # share of clips of one top class that is asked of whole-number weights
@@ -56,12 +57,26 @@ def make_batches(clips: Sequence[Waveform]) -> Iterator[Sequence[Waveform]]:
 
 
 def collect_clips(paths: Sequence[str], predictor: Predictor) -> list[Waveform]:
-    """The first clips of recordings, or synthetic ones where no paths are given."""
+    """The first clips of recordings, or synthetic ones where no paths are given.
+
+    Those shorter than MIN_SECONDS are left out. Raises ValueError where none is left.
+    """
     if not paths:
         return synthesise()
     sliding = Sliding(predictor.max_seconds, predictor.max_seconds)
-    pieces = (piece for path in find_all(paths) for piece in read_pieces(path, sliding))
-    return list(islice((p.waveform for p in pieces if not_silent(p.waveform)), CLIPS))
+    pieces = (piece for path in find_all(paths) for piece in read_named(path, sliding))
+    long = (p.waveform for p in pieces if len(p.waveform) >= MIN_SAMPLES)
+    if clips := list(islice(filter(not_silent, long), CLIPS)):
+        return clips
+    raise ValueError(f"--clips={' '.join(paths)}: nothing is heard for {MIN_SECONDS} s or more")
+
+
+def read_named(source: Source, sliding: Sliding) -> Iterator[Piece]:
+    """The windows of a recording; raises ValueError that names it."""
+    try:
+        yield from read_pieces(source, sliding)
+    except ValueError as error:
+        raise ValueError(f"--clips: {name(source) or 'standard input'}: {error}") from error
 
 
 def synthesise(seed: int = 0) -> list[Waveform]:

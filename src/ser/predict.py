@@ -15,7 +15,7 @@ from ser.audio import SAMPLE_RATE, Fault, Waveform
 from ser.batch import normalise, pad
 from ser.job import Precision
 from ser.prediction import Failure, Prediction, Window, average, best
-from ser.speech import has_speech
+from ser.speech import has_speech, load_detector
 from ser.trained import TrainedModel, load_trained
 from ser.windows import REASONS, Piece, Sliding, Source, name, not_silent, read_pieces
 
@@ -108,7 +108,10 @@ class Predictor:
         number or length of the recordings.
         """
         sliding = sliding or Sliding(self.max_seconds, self.max_seconds)
-        is_heard = has_speech if vad else not_silent
+        is_heard = not_silent
+        if vad:
+            load_detector()  # no recording is to blame where it is not installed
+            is_heard = has_speech
         waiting: deque[Hearing] = deque()
         pool: list[tuple[Hearing, Piece]] = []
         room = batch_size  # it grows, so that the first results come soon

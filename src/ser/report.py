@@ -137,7 +137,7 @@ def show_scores(findings: Findings, folder: Path) -> None:
     if findings.left_out:
         console.print(findings.describe_left_out())
     console.print(findings.exposure.describe())
-    if findings.exposure.seen_speakers and findings.part != "train":
+    if findings.exposure.flatters and findings.part != "train":
         console.print("So scores flatter the model; split=speaker keeps speakers apart.")
     console.print(f"Report: {shorten(folder / 'report.html')}")
 

@@ -55,20 +55,24 @@ def draw_scores(findings: Findings) -> Sequence[Shown]:
     chance = overall.baselines.chance
     groups = {**findings.corpora, **findings.genders, "all": overall}
     rows = [(name, each.scores.uar, each.intervals.get("uar")) for name, each in groups.items()]
-    strips = {
-        corpus: [row.uar for row in findings.speakers.values() if row.corpus == corpus]
-        for corpus in findings.corpora
-    }
+    strips: dict[str, list[float]] = {}
+    for row in findings.speakers.values():
+        strips.setdefault(row.corpus, []).append(row.uar)
     shares = draw_confusion(confusion, names)
     counts = draw_confusion(confusion, names, normalised=False)
-    intervals, speakers = draw_intervals(rows, chance), draw_strips(strips, chance)
+    intervals = draw_intervals(rows, chance)
+    if strips:
+        figure = draw_strips(strips, chance)
+        speakers = [Shown("speakers", "speakers", figure, "UAR of each speaker")]
+    else:
+        speakers = []
     calibration = draw_reliability(diagrams(predicted))
     how = "Above: how often predictions of a confidence are right. Below: how many there are."
     return (
         Shown("confusion_normalised", "confusion", shares, "Confusion matrix, shares"),
         Shown("confusion_counts", "confusion", counts, "Confusion matrix, counts"),
         Shown("groups", "groups", intervals, "UAR by corpus and gender", "UAR, 95 % interval"),
-        Shown("speakers", "speakers", speakers, "UAR of each speaker"),
+        *speakers,
         Shown("reliability", "calibration", calibration, "Reliability diagram", how),
     )
 

@@ -54,6 +54,7 @@ def write_page(findings: Findings, shown: Sequence[Shown]) -> str:
         figures[each.section].append((page.embed(each.svg, each.alt), each.caption))
     absent = {
         "training": not figures["curves"],
+        "speakers": not figures["speakers"],
         "robustness": findings.robustness is None,
     }
     sections = [item for item in TITLES.items() if not absent.get(item[0])]
@@ -81,6 +82,7 @@ def describe(findings: Findings) -> dict[str, Any]:
         "notices": find_notices(findings),
         "headline": list_headline(overall),
         "speakers": overall.speakers,
+        "drawn": bool(overall.intervals),
         "chance": percent(baselines.chance),
         "majority": percent(baselines.majority),
         "majority_class": baselines.majority_class,
@@ -115,7 +117,7 @@ def find_notices(findings: Findings) -> list[tuple[str, str]]:
         notices.append((SYNTHETIC, "alarm"))
     if findings.part == "train":
         notices.append(("The model was trained on these very utterances.", "alarm"))
-    elif exposure.seen_speakers:
+    elif exposure.flatters:
         words = f"These numbers flatter the model. {exposure.describe()}"
         notices.append((words, "alarm"))
     else:

@@ -1,6 +1,5 @@
 """What files a corpus folder holds, and what their names say of them."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from ser.corpora import Corpus, Utterance
+from ser.files import list_files, printable
 from ser.manifest import DROPPED_COLUMNS, STATED, Manifest, Reason
 
 
@@ -15,10 +15,13 @@ def scan_corpus(corpus: Corpus, folder: Path) -> Manifest:
     """The utterances of a corpus in a folder; names off the grammar are dropped."""
     rows, dropped, root = [], [], folder.absolute()
     for path in list_files(root):
+        shown = printable(str(path))
         try:
+            if shown != str(path):
+                raise ValueError("its name is no UTF-8; rename it")
             utterance = corpus.parse(path.relative_to(root))
         except ValueError as error:
-            dropped.append((str(path), corpus.name, "", "", Reason.OFF_GRAMMAR.value, str(error)))
+            dropped.append((shown, corpus.name, "", "", Reason.OFF_GRAMMAR.value, str(error)))
         else:
             rows.append(vars(utterance) | {"path": str(path)})
     columns = [*Utterance.__dataclass_fields__, "path"]
@@ -38,23 +41,3 @@ def complete(table: pd.DataFrame) -> pd.DataFrame:
     table = table.assign(emotion=table["intended"])
     missing = {name: empty.get(name, "") for name in STATED if name not in table}
     return table.assign(**missing)[list(STATED)]
-
-
-def list_files(folder: Path) -> list[Path]:
-    """Every file below a folder, sorted; linked folders are entered, each only once.
-
-    Raises OSError for a folder that cannot be listed: its files would be missed in silence.
-    """
-
-    def stop(error: OSError) -> None:
-        raise error
-
-    files, seen = [], set()
-    for parent, folders, names in os.walk(folder, followlinks=True, onerror=stop):
-        real = os.path.realpath(parent)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        files.extend(Path(parent, name) for name in names)
-    return sorted(files)

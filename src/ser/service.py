@@ -23,12 +23,12 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from ser.audio import MIN_SECONDS, SAMPLE_RATE
+from ser.audio import MIN_SECONDS, SAMPLE_RATE, Waveform
 from ser.batching import Batcher
 from ser.gate import Gate, Limits, Telemetry, refuse
 from ser.predict import Hearing, Predictor
 from ser.prediction import Failure, Prediction, Segment, Window
-from ser.windows import Piece, Sliding, not_silent, read_pieces
+from ser.windows import Piece, Sliding, Source, cut_blocks, not_silent, read_blocks
 from ser.writers import as_plain
 
 MOST_WINDOWS = 1000  # of a recording
@@ -112,8 +112,11 @@ class Service:
     ) -> Prediction:
         """The prediction of an uploaded recording; raises HTTPException 422 with the reason."""
         whole = self.predictor.max_seconds
+        if sliding is not None and sliding.window > whole:
+            raise unusable(f"window: the model hears {whole:g} s at once; take a shorter one")
+        blocks = read_within(file.file, self.limits)
         coming: Future[Iterator[Piece]] = Future()
-        coming.set_result(self.within(read_pieces(file.file, sliding or Sliding(whole, whole))))
+        coming.set_result(few_enough(cut_blocks(blocks, sliding or Sliding(whole, whole))))
         hearing = Hearing(None, coming)
         pieces = hearing.pieces(not_silent)
         while batch := await to_thread.run_sync(lambda: list(islice(pieces, self.batch_size))):
@@ -129,15 +132,6 @@ class Service:
         request.state.facts = {"audio_seconds": round(result.seconds, 3)}
         return result
 
-    def within(self, pieces: Iterator[Piece]) -> Iterator[Piece]:
-        """The windows of a recording; raises ValueError at the first beyond the limits."""
-        for count, piece in enumerate(pieces, 1):
-            if piece.end > self.limits.audio_seconds:
-                raise ValueError(self.limits.too_long)
-            if count > MOST_WINDOWS:
-                raise ValueError(f"it has more than {MOST_WINDOWS} windows; take a longer hop")
-            yield piece
-
     @asynccontextmanager
     async def live(self, app: FastAPI) -> AsyncIterator[None]:
         """Judge one second of noise, so that the first request is as fast as the second."""
@@ -145,6 +139,24 @@ class Service:
         await asyncio.wrap_future(self.batcher.submit(noise))
         yield
         await to_thread.run_sync(self.batcher.close)
+
+
+def read_within(source: Source, limits: Limits) -> Iterator[Waveform]:
+    """The stretches (time,) of a recording at 16 kHz; raises ValueError once it is too long."""
+    samples = 0
+    for block in read_blocks(source):
+        samples += len(block)
+        if samples > limits.audio_seconds * SAMPLE_RATE:
+            raise ValueError(limits.too_long)
+        yield block
+
+
+def few_enough(pieces: Iterator[Piece]) -> Iterator[Piece]:
+    """The windows of a recording; raises ValueError where there are too many."""
+    for count, piece in enumerate(pieces, 1):
+        if count > MOST_WINDOWS:
+            raise ValueError(f"it has more than {MOST_WINDOWS} windows; take a longer hop")
+        yield piece
 
 
 def create_app(

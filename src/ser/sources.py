@@ -3,12 +3,13 @@
 import csv
 import glob
 import io
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
+
+from ser.files import list_files
 
 SUFFIXES = frozenset(
     {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc"}
@@ -53,16 +54,17 @@ def find_all(names: Iterable[str]) -> Iterator[str | BinaryIO]:
 
 
 def walk(folder: str) -> Iterator[str]:
-    """The audio files below a folder, told by their suffix, or the folder where there are none."""
-    empty = True
-    for parent, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for path in (Path(parent, name) for name in sorted(files)):
-            if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
-                empty = False
-                yield str(path)
-    if empty:
-        yield folder
+    """The audio files below a folder, or itself where there are none; and what cannot be read."""
+    unread: list[str] = []
+    files = list_files(Path(folder), lambda error: unread.append(str(error.filename)))
+    found = [str(path) for path in files if is_audio(path.relative_to(folder))]
+    yield from found or unread or [folder]
+    yield from unread if found else []
+
+
+def is_audio(path: Path) -> bool:
+    """By its suffix; what is hidden, or in a hidden folder, is not meant."""
+    return path.suffix.lower() in SUFFIXES and not any(part.startswith(".") for part in path.parts)
 
 
 def read_input(stream: BinaryIO) -> Iterator[str | BinaryIO]:
@@ -103,7 +105,11 @@ def read_parquet(path: Path) -> list[str]:
     except ArrowInvalid as error:
         raise ValueError(f"{path} is no Parquet file: {error}") from error
     check_columns(path, file.schema_arrow.names)
-    return file.read(columns=[COLUMN])[COLUMN].to_pylist()
+    paths = file.read(columns=[COLUMN])[COLUMN].to_pylist()
+    for row, each in enumerate(paths):
+        if not isinstance(each, str | None):
+            raise ValueError(f"{path}, row {row}: {COLUMN} is {each!r}, and no text")
+    return [each for each in paths if each]
 
 
 def check_columns(path: Path, columns: Iterable[str]) -> None:

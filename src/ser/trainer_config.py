@@ -105,6 +105,9 @@ class CheckpointConfig:
 
     def __post_init__(self) -> None:
         check_monitor("callbacks.checkpoint", self.monitor, self.mode)
+        plain = bool(self.filename) and not set("{}/") & set(self.filename)
+        rule = "a plain name, without braces: last.ckpt keeps the latest state besides"
+        require(plain, "callbacks.checkpoint.filename", self.filename, rule)
 
 
 def check_monitor(key: str, monitor: str, mode: str) -> None:

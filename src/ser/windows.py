@@ -77,8 +77,13 @@ def read_pieces(source: Source, sliding: Sliding) -> Iterator[Piece]:
     A recording no longer than the window is one piece, whole; else the last piece ends where the
     recording does. Raises ValueError, without the path, for what cannot be used.
     """
+    return cut_blocks(read_blocks(source), sliding)
+
+
+def cut_blocks(blocks: Iterable[Waveform], sliding: Sliding) -> Iterator[Piece]:
+    """As `read_pieces`, of consecutive stretches (time,) of a recording at 16 kHz."""
     window, hop = round(sliding.window * SAMPLE_RATE), round(sliding.hop * SAMPLE_RATE)
-    return slide(read_blocks(source), window, hop)
+    return slide(blocks, window, hop)
 
 
 def read_blocks(source: Source) -> Iterator[Waveform]:
@@ -105,7 +110,9 @@ def check_source(source: str | Path | BinaryIO) -> None:
     if isinstance(source, str | Path):
         path = Path(source)
         if path.is_dir():
-            raise ValueError("it is a folder without audio files")
+            entered = os.access(path, os.R_OK | os.X_OK)
+            kind = "without audio files" if entered else "that may not be read"
+            raise ValueError(f"it is a folder {kind}")
         if not path.is_file():
             raise ValueError("no such file")
         with path.open("rb") as file:

@@ -6,18 +6,20 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 from ser.atomic import replacing_path
+from ser.files import printable
 from ser.prediction import Failure, Prediction, Segment
+from ser.progress import progress_bar
 
 Result = Prediction | Failure
 ROWS = 1000  # of a row group of Parquet
@@ -245,6 +247,14 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
 
 
+def in_print(result: Result) -> Result:
+    """The result with a path that can be written, whatever bytes the name of the file has."""
+    path = None if result.path is None else printable(result.path)
+    if isinstance(result, Failure):
+        return Failure(path, printable(result.error))
+    return replace(result, path=path)
+
+
 def write_all(
     results: Iterable[Result], writer: Writer, total: int | None, *, bar: bool = True
 ) -> int:
@@ -253,10 +263,10 @@ def write_all(
     With `bar` standard error tells how far it is, on a terminal, and what has failed.
     """
     console, failed = Console(stderr=True), 0
-    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not (bar and console.is_terminal)) as progress:
+    hidden = not (bar and console.is_terminal)
+    with progress_bar(console=console, disable=hidden) as progress:
         task = progress.add_task("Listening", total=total)
-        for result in results:
+        for result in map(in_print, results):
             if isinstance(result, Failure):
                 failed += 1
                 if bar:

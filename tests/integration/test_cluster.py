@@ -77,12 +77,12 @@ def test_a_shard_that_workers_die_of_is_given_up_and_named(table, trained, tmp_p
     paths = ["clips/0.wav", "clips/4.wav"]
     planned = plan(Job(str(trained), "cpu"), paths, tmp_path / "out", shard_size=2, top_k=2)
     worker = Worker(planned)
-    assert worker({"shard": 0, "paths": paths}) == {"recordings": 2}
+    assert worker({"shard": 0}) == {"recordings": 2}
     assert count_failed(planned.place(0)) == 1
     assert not planned.tries(0).exists()
     planned.tries(0).write_text("3")
     with pytest.raises(RuntimeError, match=r"3 workers died of part-00000.parquet .*clips/0.wav"):
-        worker({"shard": 0, "paths": paths})
+        worker({"shard": 0})
 
 
 def test_a_folder_of_another_job_is_refused(trained, tmp_path):
@@ -101,6 +101,9 @@ def test_a_folder_of_another_job_is_refused(trained, tmp_path):
         with pytest.raises(ValueError, match=problem):
             plan(job, paths, tmp_path / "out", shard_size=1, top_k=None)
     assert json.loads((tmp_path / "out" / "job.json").read_text())["recordings"] == 2
+    os.utime(trained, ns=(1, 1))  # as after another training into the same folder
+    with pytest.raises(ValueError, match="model was"):
+        plan(Job(str(trained)), ["a.wav", "b.wav"], tmp_path / "out", shard_size=1, top_k=None)
     with pytest.raises(ValueError, match="no folder of such a job"):
         plan(Job(str(trained)), ["a.wav"], tmp_path, shard_size=1, top_k=None)
 

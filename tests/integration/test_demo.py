@@ -181,3 +181,23 @@ def test_the_log_mel_picture_has_low_sounds_at_its_foot_and_never_grows_too_wide
     assert pixels[32:].mean() > 2 * pixels[:32].mean()
     with pytest.raises(ValueError, match="longer than 30 s"):
         draw_log_mel(tmp_path / "low.wav", Limits(audio_seconds=30))
+
+
+def test_two_clicks_on_record_are_one_recording(page):
+    page.evaluate("document.getElementById('record').click()")
+    page.evaluate("document.getElementById('record').click()")
+    page.wait_for_selector(".recording")
+    page.wait_for_timeout(700)
+    page.click("#record")
+    wait_for_answer(page)
+    assert page.inner_text("#record-words") == "Record"
+    assert page.locator(".recording").count() == 0
+
+
+def test_a_file_too_large_does_not_hold_up_the_one_before(page, write_tone, tmp_path):
+    large = tmp_path / "large.wav"
+    large.write_bytes(bytes(2_100_000))
+    page.set_input_files("#file", write_tone(tmp_path / "tone.wav", seconds=1.5))
+    page.set_input_files("#file", large)
+    assert wait_for_answer(page)
+    assert "larger than 2 MB" in page.inner_text("#problem")

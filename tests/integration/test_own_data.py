@@ -50,6 +50,9 @@ def test_a_table_is_trained_on_and_judged_without_knowing_who_speaks(own):
     assert list(scores.classes) == ["happy", "sad"]
     report = (own.output_dir / "report" / "report.md").read_text()
     assert "Who speaks is not known" in report
+    assert "There are no intervals" in report
+    page = (own.output_dir / "report" / "report.html").read_text()
+    assert 'id="speakers"' not in page
     metrics = json.loads((own.output_dir / "report" / "metrics.json").read_text())
     assert metrics["overall"]["speakers"] == 0
 
@@ -95,3 +98,16 @@ def test_an_earlier_split_is_used_again_and_needed_no_more_afterwards(quick_conf
     assert parts[0].equals(parts[1])
     shutil.rmtree(tmp_path / "first")
     assert evaluate(EvaluateConfig(ckpt=str(again.checkpoint))).utterances > 20
+
+
+def test_a_new_table_of_what_was_trained_on_is_told_of(trained, tmp_path):
+    known = read(trained.parents[1] / "manifest.csv")
+    copied = known[known["split"] == "train"].groupby("emotion").head(2)
+    rows = [f"{path},{emotion},me" for path, emotion in copied[["path", "emotion"]].to_numpy()]
+    (tmp_path / "again.csv").write_text("\n".join(["path,emotion,speaker", *rows]))
+    data = EvaluateDataConfig(table=str(tmp_path / "again.csv"))
+    report = tmp_path / "report"
+    evaluate(EvaluateConfig(ckpt=str(trained), output_dir=str(report), data=data))
+    words = (report / "report.md").read_text()
+    assert f"{len(copied)} of {len(copied)} recordings were heard there, too" in words
+    assert "These numbers flatter the model" in words

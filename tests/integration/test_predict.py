@@ -18,6 +18,7 @@ from ser.config import EvaluateConfig
 from ser.evaluation import evaluate
 from ser.labels import LABELS
 from ser.prediction import Failure, Prediction
+from ser.speech import load_detector
 from ser.training import TrainResult, train
 from ser.windows import Sliding
 
@@ -242,3 +243,10 @@ def test_a_device_that_is_not_there_is_one_sentence(run):
 def test_one_path_where_a_list_belongs_is_refused(predictor, tones):
     with pytest.raises(ValueError, match="give a list"):
         predictor(str(tones[0]))
+
+
+def test_without_a_detector_no_recording_is_to_blame(predictor, tones, monkeypatch):
+    monkeypatch.setitem(sys.modules, "silero_vad", None)
+    load_detector.cache_clear()
+    with pytest.raises(OSError, match=r"ser\[vad\]"):
+        list(predictor.stream(tones, vad=True))

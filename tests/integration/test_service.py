@@ -104,6 +104,7 @@ def test_recordings_sent_at_once_are_judged_as_if_alone(client, predictor):
         (record(11), {"window": 0.25, "hop": 0.01}, "more than 1000 windows"),
         (record(1), {"window": 1, "hop": 2}, "hop=2.0: from 0.01 s to the window"),
         (record(1), {"hop": 2}, "hop needs window"),
+        (record(1), {"window": 600}, "window: the model hears "),
         (record(1), {"window": "nan"}, "window: "),
         (record(1), {"top_k": 0}, "top_k: "),
     ],

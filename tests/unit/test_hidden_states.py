@@ -182,3 +182,13 @@ def test_a_full_disk_says_what_to_do(tmp_path):
     cache.folder.rmdir()
     with pytest.raises(OSError, match=r"data\.cache_dir.*model\.cache_hidden_states=false"):
         cache.write({"a": states(1)})
+
+
+def test_what_an_interrupted_run_left_behind_is_removed(tmp_path):
+    network = build(mode=Mode.head)
+    cache = HiddenStateCache(tmp_path, describe(network, 8.0, "32-true", {}))
+    for name in ("orphan.npy", ".x.npy.0123.tmp"):
+        (cache.folder / name).write_bytes(b"half")
+    fill(cache, network, Counted(), "abc", nullcontext)
+    assert {file.suffix for file in cache.folder.iterdir()} - {".npy", ".json", ""} == set()
+    assert len(list(cache.folder.glob("*.npy"))) == len(list(cache.folder.glob("*.json"))) == 1

@@ -112,7 +112,16 @@ def test_mcnemar_by_hand():
 
 
 def test_an_interval_is_told_in_words_where_it_has_no_ends():
-    assert show_interval(None) == "one speaker"
+    assert show_interval(None) == "not known"
     assert show_interval(Interval(1.0, 1.0)) == "no spread"
     assert show_interval(Interval(0.25, 0.5)) == "25.0 to 50.0%"
     assert show_interval(Interval(-0.01, 0.02), SIGNED) == "-1.0 to +2.0%"
+
+
+def test_nothing_is_drawn_where_somebody_is_not_known():
+    labels = np.array([0, 1, 0, 1])
+    known = tally(np.array(["a", "a", "b", "b"]), labels, labels[::-1], 2)
+    some = tally(np.array(["a", "a", "b", ""]), labels, labels[::-1], 2)
+    assert find_intervals(known)
+    assert find_intervals(some) == {}
+    assert find_differences(some, some) == {}

@@ -1,3 +1,4 @@
+import os
 import shutil
 from pathlib import Path
 
@@ -7,7 +8,9 @@ import pytest
 import soundfile
 
 from ser import manifest
+from ser.corpora import CORPORA
 from ser.manifest import Manifest
+from ser.scan import scan_corpus
 
 
 @pytest.fixture
@@ -189,7 +192,21 @@ def test_the_fingerprint_sees_each_column(corpora, build_manifest, cache_dir, co
 
 
 def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path):
-    from ser.scan import list_files
+    from ser.files import list_files
 
     with pytest.raises(FileNotFoundError, match="gone"):
         list_files(tmp_path / "gone")
+
+
+def test_a_name_that_is_no_utf_8_is_left_out_by_name(tmp_path, write_tone):
+    folder = os.fsencode(tmp_path) + b"/Actor_\xe9"
+    try:
+        Path(os.fsdecode(folder)).mkdir()
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    shutil.move(write_tone(tmp_path / "03-01-01-01-01-01-01.wav"), os.fsdecode(folder))
+    found = scan_corpus(CORPORA["ravdess"], tmp_path)
+    assert found.utterances.empty
+    assert found.dropped["path"].tolist()[0].endswith("Actor_\\xe9/03-01-01-01-01-01-01.wav")
+    assert "no UTF-8" in found.dropped["detail"].iloc[0]
+    found.write(tmp_path)

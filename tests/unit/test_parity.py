@@ -1,7 +1,10 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import soundfile
 
-from ser.parity import Parity, compare, make_batches, require_parity, synthesise
+from ser.parity import Parity, collect_clips, compare, make_batches, require_parity, synthesise
 
 
 def test_batches_are_of_several_sizes_and_lose_nothing():
@@ -47,3 +50,15 @@ def test_parity_is_asked_for(parity, whole_numbers, good):
     else:
         with pytest.raises(ValueError, match=r"model misses .*nothing was kept"):
             require_parity(parity, "model", whole_numbers=whole_numbers)
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [(None, "gone.wav: no such file"), (8000, "nothing is heard for 0.25 s")],
+)
+def test_clips_that_cannot_be_compared_are_named(samples, message, tmp_path):
+    path = tmp_path / "gone.wav"
+    if samples:
+        soundfile.write(path, np.zeros(samples), 16_000)
+    with pytest.raises(ValueError, match=message):
+        collect_clips([str(path)], SimpleNamespace(max_seconds=8.0))  # pyright: ignore

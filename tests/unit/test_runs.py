@@ -9,6 +9,8 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 
 from ser import aggregate, comparison
+from ser.comparison import Difference
+from ser.intervals import Interval
 from ser.report import SCHEMA
 from ser.runs import read_run
 
@@ -95,7 +97,7 @@ def test_choosing_by_test_is_warned_of(write_run):
     ]
     words = " ".join(comparison.compare(runs).warnings())
     assert "Choose among runs by val UAR" in words
-    assert "lucky is best on test, but validation would choose solid" in words
+    assert "lucky is best here, but validation would choose solid" in words
 
 
 def test_runs_are_named_by_what_tells_them_apart(write_run):
@@ -161,3 +163,27 @@ def test_an_aggregate_report_holds_table_picture_and_numbers(write_run, tmp_path
 def test_nothing_to_add_up_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="no judged runs"):
         aggregate.add_up(aggregate.find_runs(tmp_path))
+
+
+def test_runs_without_speakers_are_added_up_without_intervals(write_run, tmp_path):
+    for seed in range(2):
+        folder = write_run(str(seed), right=0.6, seed=seed)
+        file = folder / "report" / "predictions.csv"
+        pd.read_csv(file).assign(speaker="").to_csv(file, index=False)
+    whole = aggregate.add_up(aggregate.find_runs(tmp_path))
+    assert whole.intervals == {}
+    aggregate.write(whole, tmp_path / "aggregate")
+    assert "not known" in (tmp_path / "aggregate" / "report.md").read_text()
+
+
+def test_equal_draws_make_no_difference_certain():
+    assert not Difference(9, 0.5, Interval(0.5, 0.5), 0.01).certain
+    assert Difference(9, 0.5, Interval(0.4, 0.6), 0.01).certain
+
+
+def test_scores_of_another_part_are_called_so(write_run):
+    first, second = write_run("a", right=0.9, val=0.4), write_run("b", right=0.5, val=0.6)
+    for folder, part in ((first, "val"), (second, "val")):
+        file = folder / "report" / "metrics.json"
+        file.write_text(file.read_text().replace('"part": "test"', f'"part": "{part}"'))
+    assert comparison.compare([read_run(first), read_run(second)]).warnings() == []

@@ -1,4 +1,5 @@
 import io
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -87,3 +88,29 @@ def test_standard_input_is_a_list_of_paths_or_one_recording(folder):
         [recording] = read_input(io.BytesIO(content))
         assert isinstance(recording, io.BytesIO)
         assert recording.read() == content
+
+
+def test_a_parquet_table_may_have_gaps_but_no_numbers(tmp_path):
+    table = tmp_path / "table.parquet"
+    pd.DataFrame({"path": ["a.wav", None]}).to_parquet(table)
+    assert names(table) == [str(tmp_path / "a.wav")]
+    pd.DataFrame({"path": [1, 2]}).to_parquet(table)
+    with pytest.raises(ValueError, match=r"row 0: path is 1, and no text"):
+        names(table)
+
+
+def test_linked_folders_are_entered_and_loops_end(folder, tmp_path_factory, write_tone):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    write_tone(elsewhere / "f.wav")
+    (folder / "deep" / "link").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(folder)
+    found = sorted(Path(path).name for path in names(folder / "deep"))
+    assert found == ["a.flac", "b.wav", "c.WAV", "f.wav"]
+
+
+def test_a_folder_that_may_not_be_read_is_handed_on_to_be_reported(folder):
+    closed = folder / "closed"
+    closed.mkdir(mode=0)
+    if os.access(closed, os.R_OK):
+        pytest.skip("this user may read everything")
+    assert str(closed) in names(folder)

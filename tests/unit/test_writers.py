@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -130,3 +131,18 @@ def test_the_format_is_asked_for_or_told_from_the_suffix(tmp_path):
         choose_format(Format.parquet, None)
     with pytest.raises(ValueError, match="is for the terminal"):
         choose_format(Format.table, tmp_path / "a.csv")
+
+
+ODD = "caf\udce9.wav"  # as Linux gives the name b"caf\xe9.wav"
+
+
+@pytest.mark.parametrize("kind", ["json", "jsonl", "csv", "parquet"])
+def test_a_name_that_is_no_utf_8_is_written_all_the_same(kind, tmp_path):
+    results = [replace(WHOLE, path=ODD), Failure(ODD, f"{ODD} is broken")]
+    output = tmp_path / f"out.{kind}"
+    with open_writer(Format(kind), output, LABELS, None) as writer:
+        assert write_all(results, writer, None) == 1
+    if kind == "parquet":
+        assert pd.read_parquet(output)["path"].tolist() == ["caf\\xe9.wav"] * 2
+    else:
+        assert output.read_text(encoding="utf-8").count("xe9.wav") == 3

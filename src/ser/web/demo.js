@@ -53,13 +53,16 @@ $("record").addEventListener("click", async () => {
     return;
   }
   let stream;
+  $("record").disabled = true; // a second click would open a second microphone
   try {
     stream = await navigator.mediaDevices.getUserMedia({ audio: true });
+    record(stream);
   } catch (error) {
+    for (const track of stream?.getTracks() ?? []) track.stop();
     complain(`The microphone cannot be used: ${error.message}`);
-    return;
+  } finally {
+    $("record").disabled = false;
   }
-  record(stream);
 });
 
 function record(stream) {
@@ -99,12 +102,12 @@ function record(stream) {
 // ---- judging ------------------------------------------------------------------------------------
 
 async function take(blob, name) {
-  const turn = ++shown;
   complain("");
   if (blob.size > settings.maxBytes) {
     complain(`${name} is larger than ${settings.maxBytes / 1e6} MB; choose a shorter recording.`);
     return;
   }
+  const turn = ++shown;
   begin(blob, name);
   try {
     const audio = await decode(blob);
