@@ -1,6 +1,6 @@
 """evaluate(config) -> scores: rebuild everything from a checkpoint and judge it on one part."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,40 +9,22 @@ import pandas as pd
 from lightning import Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import BasePredictionWriter
-from omegaconf.errors import OmegaConfBaseException
 from transformers import Wav2Vec2FeatureExtractor
 
 from ser import exposure, history, report, robustness
 from ser.cache import AudioCache
-from ser.compose import from_plain
 from ser.config import EvaluateConfig, Part, TrainConfig
 from ser.data import EmotionDataModule
-from ser.data_config import DataConfig
 from ser.findings import Findings
 from ser.judgement import Predicted, judge, judge_by, judge_speakers
-from ser.manifest import Manifest, Reason, read
+from ser.manifest import Manifest
 from ser.metrics import Scores
 from ser.mistakes import find_mistakes
-from ser.model import Blueprint, load_network, read_temperature, run_folder
+from ser.model import load_network, read_temperature, run_folder
 from ser.module import EmotionClassifier
-from ser.preparation import build, prepare
 from ser.robustness import DisturbedAudio, Robustness
-from ser.table import scan_table
+from ser.subject import adapt, choose
 from ser.training import quieten
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is judged: the utterances of `part` in a manifest, with labels the model knows.
-
-    `train` are the utterances that the model was trained on, as far as they are in the manifest.
-    """
-
-    manifest: Manifest
-    part: str
-    utterances: pd.DataFrame
-    train: pd.DataFrame
-    left_out: dict[str, int]
 
 
 def evaluate(config: EvaluateConfig) -> Scores:
@@ -92,75 +74,6 @@ def evaluate(config: EvaluateConfig) -> Scores:
     return found.overall.scores
 
 
-def adapt(config: EvaluateConfig, blueprint: Blueprint) -> TrainConfig:
-    """The settings of the training, with what differs now."""
-    try:
-        return from_plain(blueprint.config, changes(config, blueprint))
-    except (ValueError, OmegaConfBaseException) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"{config.ckpt} cannot be evaluated with these settings: {reason}"
-        ) from error
-
-
-def choose(config: EvaluateConfig, settings: TrainConfig, blueprint: Blueprint) -> Subject:
-    """Prepare the data and take the utterances that are to be judged.
-
-    Raises ValueError where `data.corpora` mixes corpora of the training with new ones, or where
-    nothing is left to judge.
-    """
-    asked, known = config.data.corpora, settings.data.corpora
-    table = config.data.table if is_new_table(config, settings, blueprint) else None
-    new = [name for name in asked if name not in known]
-    if new or table is not None:
-        if len(new) < len(asked):
-            raise ValueError(
-                f"data.corpora={asked}: some of these are new to the model and some are not;"
-                " evaluate them one after the other"
-            )
-        synthetic = settings.data.synthetic if new else None
-        data = replace(settings.data, corpora=new, table=table, synthetic=synthetic)
-        return meet(data, run_folder(Path(config.ckpt)) / "manifest.csv")
-    manifest = prepare(settings.data, settings.split)
-    check_data(manifest, blueprint, Path(config.ckpt))
-    part, utterances = str(config.part), manifest.part(config.part)
-    if asked:
-        utterances = utterances[utterances["corpus"].isin(asked)].reset_index(drop=True)
-    if utterances.empty:
-        raise ValueError(f"data.corpora={asked} has no utterance in the {part} part")
-    return Subject(manifest, part, utterances, manifest.part("train"), {})
-
-
-def is_new_table(config: EvaluateConfig, settings: TrainConfig, blueprint: Blueprint) -> bool:
-    """Whether a table is named that is not the one of the training, which may only have moved.
-
-    They are told apart by the names of the utterances in them.
-    """
-    if config.data.table is None:
-        return False
-    recorded = run_folder(Path(config.ckpt)) / "manifest.csv"
-    if blueprint.config["data"].get("table") is None or not recorded.is_file():
-        return blueprint.config["data"].get("table") is None
-    named = scan_table(Path(config.data.table), settings.data).utterances["id"]
-    return not named.isin(read(recorded)["id"]).any()
-
-
-def meet(data: DataConfig, recorded: Path) -> Subject:
-    """All of the data, which are new to the model, under the names that it knows.
-
-    What was trained on stands in the `recorded` manifest of the run, if that is still there.
-    """
-    manifest = build(data, AudioCache(Path(data.cache_dir)))
-    utterances = manifest.utterances.assign(split="test")
-    lost = manifest.dropped[manifest.dropped["reason"] == Reason.LEFT_OUT]
-    counts = lost["emotion"].value_counts().sort_index()
-    left_out = {str(name): int(number) for name, number in counts.items()}
-    whole = replace(manifest, utterances=utterances)
-    known = read(recorded) if recorded.is_file() else utterances.iloc[:0]
-    trained = known[known["split"] == "train"]
-    return Subject(whole, "whole", utterances, trained, left_out)
-
-
 def describe_command(config: EvaluateConfig) -> list[str]:
     """The options that make evaluate.py do this again."""
     words = [f"ckpt={config.ckpt}"]
@@ -183,44 +96,6 @@ def report_folder(config: EvaluateConfig) -> Path:
     usual = (checkpoint.stem, config.part) == ("best", "test")
     name = "report" if usual else f"report-{checkpoint.stem}-{config.part}"
     return run_folder(checkpoint) / name
-
-
-def changes(config: EvaluateConfig, blueprint: Blueprint) -> dict[str, Any]:
-    """What differs from training: where things lie now, and batch size; nothing is resumed."""
-    given = {name: value for name, value in asdict(config.data).items() if value is not None}
-    for key in ("paths", "votes"):
-        given[key] = {name: path for name, path in given[key].items() if path is not None}
-    del given["corpora"]
-    if not given["label_map"]:
-        del given["label_map"]
-    if blueprint.config["data"].get("table") is None:
-        given.pop("table", None)  # a table that is new to the model has not moved
-    changed = {"data": given, "ckpt": None}
-    recorded = run_folder(Path(config.ckpt)) / "manifest.csv"
-    if blueprint.config["split"].get("reuse") and recorded.is_file():
-        changed["split"] = {"reuse": str(recorded)}  # the run itself tells its parts
-    return changed
-
-
-def check_data(manifest: Manifest, blueprint: Blueprint, checkpoint: Path) -> None:
-    """Raise ValueError where files were added, changed or lost since training.
-
-    The parts would no longer be the same ones, and the test part might hold what was trained on.
-    """
-    if manifest.fingerprint == blueprint.manifest:
-        return
-    difference = ""
-    recorded = run_folder(checkpoint) / "manifest.csv"
-    if recorded.is_file():
-        then, now = set(read(recorded)["content"]), set(manifest.utterances["content"])
-        gone, new = len(then - now), len(now - then)
-        difference = (
-            f" ({gone} recordings gone, {new} new)" if gone or new else " (split otherwise)"
-        )
-    raise ValueError(
-        f"the corpora are not those that {checkpoint} was trained on{difference}: name the"
-        " unchanged copy with data.paths.<corpus>=FOLDER, or train again"
-    )
 
 
 def cache_of(settings: TrainConfig) -> AudioCache:
