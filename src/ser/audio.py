@@ -190,6 +190,8 @@ def examine_parts(path: Path, spans: Sequence[tuple[float, float]]) -> Iterator[
 
 def open_checked(path: Path, size: int) -> soundfile.SoundFile:
     """A file of so many bytes, open for reading; raises AudioError where it is no audio."""
+    if path.exists() and not path.is_file():  # a pipe would make us wait for ever
+        raise AudioError(Fault.UNREADABLE, "it is no file, but a folder, a pipe or a device")
     try:
         with path.open("rb") as head:
             check_container(head.read(HEAD), size)

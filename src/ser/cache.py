@@ -252,4 +252,7 @@ def read_index(path: Path) -> pd.DataFrame | None:
     content = path.read_bytes()
     if path.suffixes[:1] != [f".{zlib.crc32(content):08x}"]:
         return None
-    return pd.read_csv(io.BytesIO(content), dtype=DTYPES, keep_default_na=False)
+    try:
+        return pd.read_csv(io.BytesIO(content), dtype=DTYPES, keep_default_na=False)
+    except ValueError:
+        return None

@@ -16,6 +16,7 @@ from typing import Any
 
 from ser.atomic import write_text
 from ser.audio import identify
+from ser.files import read_object
 from ser.job import Job
 from ser.progress import progress_bar
 from ser.writers import Format, open_writer, write_all
@@ -85,7 +86,7 @@ def plan(
         output.mkdir(parents=True, exist_ok=True)
         write_text(record, json.dumps(planned.describe(), indent=2) + "\n")
         return planned
-    then = json.loads(record.read_text(encoding="utf-8"))
+    then = read_object(record)
     for key, now in planned.describe().items():
         if then.get(key) != now:
             raise ValueError(

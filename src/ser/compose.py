@@ -1,6 +1,7 @@
 """Hydra's side of the configuration: its schema, its --help, and the way back to dataclasses."""
 
 import json
+import sys
 from dataclasses import MISSING, Field, asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -73,6 +74,8 @@ def show_default(entry: Field[Any]) -> str:
 
 def register() -> None:
     """Make the dataclasses known to Hydra; call before composing."""
+    # argparse takes no `-m` between overrides (Python 3.11).
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))
     store = ConfigStore.instance()
     for name, kind in (("train", TrainConfig), ("evaluate", EvaluateConfig)):
         schema = OmegaConf.structured(kind)

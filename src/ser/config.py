@@ -96,7 +96,7 @@ class EvaluateConfig:
     ckpt: str = setting("???", "checkpoint to evaluate, runs/.../checkpoints/best.ckpt")
     part: Part = setting(Part.test, "train, val or test")
     output_dir: str | None = setting(
-        None, "folder of the report; null: report/ in the run, report-CKPT-PART/ for others"
+        None, "folder of the report; null: report/ in the run, report-CKPT-PART-CORPORA/ for others"
     )
     accelerator: str = setting("auto", "|".join(ACCELERATORS))
     robustness: bool = setting(False, "also under noise, band limits, reverberation, gain and cuts")

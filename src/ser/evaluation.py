@@ -23,7 +23,7 @@ from ser.mistakes import find_mistakes
 from ser.model import load_network, read_temperature, run_folder
 from ser.module import EmotionClassifier
 from ser.robustness import DisturbedAudio, Robustness
-from ser.subject import adapt, choose
+from ser.subject import WHOLE, Subject, adapt, choose
 from ser.training import quieten
 
 
@@ -34,10 +34,11 @@ def evaluate(config: EvaluateConfig) -> Scores:
     none. Raises ValueError where the data are no longer those of the training.
     """
     quieten()
-    checkpoint, folder = Path(config.ckpt), report_folder(config)
+    checkpoint = Path(config.ckpt)
     network, blueprint = load_network(checkpoint)
     settings = adapt(config, blueprint)
     subject = choose(config, settings, blueprint)
+    folder = report_folder(config, subject)
     module = EmotionClassifier(network, blueprint, settings.model)
     folder.mkdir(parents=True, exist_ok=True)
     predicted = Predicted(
@@ -60,9 +61,7 @@ def evaluate(config: EvaluateConfig) -> Scores:
         corpora=judge_by(predicted, "corpus"),
         genders=judge_by(predicted, "gender"),
         speakers=judge_speakers(predicted),
-        exposure=exposure.examine(
-            subject.utterances, subject.train, foreign=subject.part == "whole"
-        ),
+        exposure=exposure.examine(subject.utterances, subject.train, foreign=subject.part == WHOLE),
         mistakes=find_mistakes(predicted, audio),
         left_out=subject.left_out,
         robustness=disturb(module, predicted, settings, config) if config.robustness else None,
@@ -88,14 +87,16 @@ def describe_command(config: EvaluateConfig) -> list[str]:
     return words
 
 
-def report_folder(config: EvaluateConfig) -> Path:
+def report_folder(config: EvaluateConfig, subject: Subject) -> Path:
     """`report` for the best checkpoint on the test part; any other judgement has its own folder."""
     if config.output_dir is not None:
         return Path(config.output_dir)
     checkpoint = Path(config.ckpt)
-    usual = (checkpoint.stem, config.part) == ("best", "test")
-    name = "report" if usual else f"report-{checkpoint.stem}-{config.part}"
-    return run_folder(checkpoint) / name
+    words = [checkpoint.stem, subject.part, *config.data.corpora]
+    if subject.part == WHOLE and config.data.table is not None:
+        words.append(Path(config.data.table).stem)
+    usual = words == ["best", "test"]
+    return run_folder(checkpoint) / ("report" if usual else f"report-{'-'.join(words)}")
 
 
 def cache_of(settings: TrainConfig) -> AudioCache:
@@ -134,7 +135,7 @@ def predict(
     shape = (len(utterances), len(module.labels))
     temporary = None if file is None else file.with_name(f"{file.name}.tmp")
     rows = np.zeros(shape, np.float32) if temporary is None else map_file(temporary, shape)
-    trainer = build_trainer(config, LogitsWriter(rows))
+    trainer = build_trainer(config, LogitsWriter(rows), bar=disturbed is None)
     trainer.predict(module, data.loader("judged"), return_predictions=False)
     if temporary is not None and file is not None:
         cast(np.memmap, rows).flush()
@@ -147,7 +148,7 @@ def map_file(path: Path, shape: tuple[int, int]) -> np.ndarray:
     return np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
 
 
-def build_trainer(config: EvaluateConfig, writer: LogitsWriter) -> Trainer:
+def build_trainer(config: EvaluateConfig, writer: LogitsWriter, *, bar: bool) -> Trainer:
     try:
         return Trainer(
             accelerator=config.accelerator,
@@ -156,6 +157,7 @@ def build_trainer(config: EvaluateConfig, writer: LogitsWriter) -> Trainer:
             callbacks=[writer],
             enable_checkpointing=False,
             enable_model_summary=False,
+            enable_progress_bar=bar,
         )
     except MisconfigurationException as error:
         raise ValueError(f"accelerator={config.accelerator}: {error}") from error

@@ -33,6 +33,8 @@ class Exposure:
         """One sentence for the headline."""
         if self.speakers == 0:
             who = "Who speaks is not known, nor whether training heard them"
+        elif self.speakers == 1 and not self.foreign:
+            who = f"Its only speaker was {'' if self.seen_speakers else 'not '}heard in training"
         elif self.seen_speakers == 0 and self.foreign:
             who = f"None of its {self.speakers} speakers has the name of one heard in training"
         elif self.seen_speakers == 0:

@@ -43,7 +43,9 @@ class Job:
     @property
     def sliding(self) -> Sliding | None:
         """The windows; None where recordings are judged whole. Raises ValueError for odd ones."""
-        return None if self.window is None else Sliding(self.window, self.hop or self.window / 2)
+        if self.window is None:
+            return None
+        return Sliding(self.window, self.window / 2 if self.hop is None else self.hop)
 
     def load(self) -> "Predictor":
         """The predictor; raises ValueError or OSError, in one sentence, where there is none."""

@@ -33,9 +33,16 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f"{target.name}.part")  # one name: the next write takes it over
-        with part.open("wb") as file:
-            torch.save(checkpoint, file)
-        flush(part)
+        try:
+            with part.open("wb") as file:
+                torch.save(checkpoint, file)
+            flush(part)
+        except (OSError, RuntimeError) as error:  # torch has its own words for a full disk
+            part.unlink(missing_ok=True)
+            raise OSError(
+                f"{target} cannot be written ({str(error).splitlines()[0]}): make room; what was"
+                " saved before is still there"
+            ) from error
         part.replace(target)
         return None
 

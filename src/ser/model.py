@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.utils import logging as hub_logging
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -16,6 +17,7 @@ from transformers import (
     PreTrainedConfig,
     Wav2Vec2FeatureExtractor,
 )
+from transformers.utils import logging as transformers_logging
 
 from ser.audio import MIN_SECONDS, SAMPLE_RATE
 from ser.model_config import BackboneConfig, Mode, ModelConfig
@@ -109,8 +111,15 @@ def describe_network(model: ModelConfig, labels: Sequence[str]) -> PreTrainedCon
     return config
 
 
+def quieten_hub() -> None:
+    """One sentence says what is missing, so no warnings of each try, nor bars for a local file."""
+    hub_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+
+
 def fetch(kind: Any, backbone: BackboneConfig) -> Any:
     """Whatever an Auto class of transformers reads from the hub or from a folder."""
+    quieten_hub()
     try:
         return kind.from_pretrained(backbone.name, revision=backbone.revision)
     except (OSError, ValueError) as error:

@@ -9,10 +9,12 @@ sentence by one speaker are not taken for one.
 import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import cast
 
 import numpy as np
 import pandas as pd
+import xxhash
 from joblib import cpu_count
 from numpy.fft import irfft, rfft
 from numpy.lib.stride_tricks import sliding_window_view
@@ -28,7 +30,7 @@ from ser.cache import AudioCache, Recordings
 from ser.cores import on_all_cores
 from ser.progress import progress_bar
 
-VERSION = 1  # of the method: a change to it needs a new number
+VERSION = 2  # of the method: a change to it needs a new number
 WINDOW, HOP = 512, 256  # samples: 32 and 16 ms
 LOWEST, HIGHEST = 6, 128  # bins: 190 Hz to 4 kHz, which every codec keeps
 NEAR_BINS, NEAR_FRAMES = 9, 11  # a peak is the highest of so many around it
@@ -64,12 +66,24 @@ def load_pairs(contents: Sequence[str], cache: AudioCache) -> list[tuple[str, st
     """The pairs of near-duplicates among sorted contents, found anew only where they changed."""
     key = hashlib.sha256("\n".join([str(VERSION), *contents]).encode()).hexdigest()[:32]
     file = cache.folder / f"near-{key}.tsv"
-    if not file.is_file():
+    lines = read_lines(file)
+    if lines is None:
         recordings = cache.recordings(contents)
-        found = find_pairs(recordings)
-        write_text(file, "".join(f"{contents[a]}\t{contents[b]}\n" for a, b in found))
-    lines = file.read_text().splitlines()
-    return [(line.split("\t")[0], line.split("\t")[1]) for line in lines]
+        lines = [f"{contents[a]}\t{contents[b]}\n" for a, b in find_pairs(recordings)]
+        write_text(file, "".join([f"{sum_up(lines)}\n", *lines]))
+    return [(line.split()[0], line.split()[1]) for line in lines]
+
+
+def sum_up(lines: list[str]) -> str:
+    return xxhash.xxh3_64_hexdigest("".join(lines).encode())
+
+
+def read_lines(file: Path) -> list[str] | None:
+    """The lines below a checksum of them; None where there are none, or not as written."""
+    if not file.is_file():
+        return None
+    first, *lines = file.read_text(errors="replace").splitlines(keepends=True) or [""]
+    return lines if first.strip() == sum_up(lines) else None
 
 
 def find_pairs(recordings: Recordings) -> list[tuple[int, int]]:

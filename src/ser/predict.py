@@ -204,6 +204,8 @@ class Hearing:
         self.read = True
 
     def judge(self, piece: Piece, labels: Sequence[str], row: NDArray[np.float32]) -> None:
+        if not np.isfinite(row).all():
+            self.error = "the network gives no number for it; are its weights whole?"
         probabilities = dict(zip(labels, map(float, row), strict=True))
         window = Window(piece.start, piece.end, best(probabilities), probabilities)
         self.windows.append(window)

@@ -32,5 +32,6 @@ def run(config: TrainConfig, sweep: Path | None = None) -> float:
     if sweep is not None:
         whole = aggregate.add_up(aggregate.find_runs(sweep))
         aggregate.write(whole, sweep / AGGREGATE)
-        aggregate.show(whole, sweep / AGGREGATE)
+        if len(whole.runs) > 1:
+            aggregate.show(whole, sweep / AGGREGATE)
     return result.score

@@ -138,7 +138,12 @@ def show_scores(findings: Findings, folder: Path) -> None:
         console.print(findings.describe_left_out())
     console.print(findings.exposure.describe())
     if findings.exposure.flatters and findings.part != "train":
-        console.print("So scores flatter the model; split=speaker keeps speakers apart.")
+        advice = "" if findings.exposure.foreign else "; split=speaker keeps speakers apart"
+        console.print(f"So scores flatter the model{advice}.")
+    if findings.robustness is not None:
+        console.print(
+            "The report shows how scores change with noise, band, rooms, levels and length."
+        )
     console.print(f"Report: {shorten(folder / 'report.html')}")
 
 

@@ -142,13 +142,14 @@ def list_headline(overall: Judgement) -> list[tuple[str, str, str]]:
     """Value, label and note of the few numbers on top."""
     scores, intervals = overall.scores, overall.intervals
     probabilities = overall.calibrated or overall.probabilities
-    chance, majority = overall.baselines.chance, overall.baselines.majority
+    chance, majority = map(percent, (overall.baselines.chance, overall.baselines.majority))
+    uar, accuracy = (between(intervals.get(name)) for name in ("uar", "accuracy"))
     return [
-        (percent(scores.uar), "UAR", f"{between(intervals.get('uar'))}\nchance {percent(chance)}"),
+        (percent(scores.uar), "UAR", f"{uar}\nchance {chance}".lstrip()),
         (
             percent(scores.accuracy),
             "Accuracy",
-            f"{between(intervals.get('accuracy'))}\nmajority {percent(majority)}",
+            f"{accuracy}\nmajority {majority}".lstrip(),
         ),
         (percent(scores.macro_f1), "Macro F1", between(intervals.get("macro_f1"))),
         (percent(scores.weighted_f1), "Weighted F1", between(intervals.get("weighted_f1"))),

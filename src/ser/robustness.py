@@ -18,6 +18,7 @@ from ser.audio import SAMPLE_RATE, Waveform
 from ser.cache import AudioCache, Recordings
 from ser.figures import Curve, draw_curves
 from ser.page import Grid, percent
+from ser.progress import progress_bar
 
 EXAMINED = 2000  # utterances at most: a seeded sample of a larger part
 Disturb = Callable[[Waveform, float, np.random.Generator], Waveform]
@@ -176,13 +177,17 @@ def measure(
     def score(name: str | None, level: float) -> Point:
         decisions = predict(name, level).argmax(axis=1)
         scores = metrics.score(labels, decisions, names)
+        progress.advance(task)
         return Point(level, scores.uar, scores.accuracy)
 
-    return Robustness(
-        utterances=len(labels),
-        undisturbed=score(None, 0.0),
-        curves={
-            name: [score(name, level) for level in disturbance.levels]
-            for name, disturbance in DISTURBANCES.items()
-        },
-    )
+    with progress_bar() as progress:
+        total = 1 + sum(len(each.levels) for each in DISTURBANCES.values())
+        task = progress.add_task("Disturbing", total=total)
+        return Robustness(
+            utterances=len(labels),
+            undisturbed=score(None, 0.0),
+            curves={
+                name: [score(name, level) for level in disturbance.levels]
+                for name, disturbance in DISTURBANCES.items()
+            },
+        )

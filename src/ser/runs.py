@@ -1,16 +1,15 @@
 """Finished runs and their reports, read back to be compared or added up."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ser import history
 from ser.compose import key_of
+from ser.files import read_object
 from ser.intervals import METRICS, Tally, compute, tally
 from ser.metrics import Scores, score
 from ser.report import SCHEMA
@@ -49,18 +48,23 @@ class JudgedRun:
         return tally(rows["speaker"].to_numpy(str), *self.coded(rows), len(self.labels))
 
 
+LONGEST_NAME = 48  # letters: a table has to hold it
+
+
 def read_run(path: Path) -> JudgedRun:
     """The report of a run folder (its `report/`), or of a report folder.
 
     Raises ValueError where there is none, or one of another version.
     """
+    if not path.is_dir():
+        raise ValueError(f"there is no folder {path}: name a run, or its report")
     folder = next((each for each in (path / "report", path) if is_report(each)), None)
     if folder is None:
         raise ValueError(
             f"{path} holds no report: judge it first with python evaluate.py"
             f" ckpt={path}/checkpoints/best.ckpt"
         )
-    content: dict[str, Any] = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    content = read_object(folder / "metrics.json")
     if content.get("schema") != SCHEMA:
         raise ValueError(
             f"{folder}/metrics.json is of schema {content.get('schema')}, not {SCHEMA}: run"
@@ -98,7 +102,7 @@ def name_apart(runs: Sequence[JudgedRun]) -> list[str]:
             if word not in common and key_of(word) not in ("output_dir", "ckpt", "data.cache_dir")
         ]
         names.append(" ".join(own) or run.name)
-    unique = len(set(names)) == len(names)
+    unique = len(set(names)) == len(names) and max(map(len, names)) <= LONGEST_NAME
     folders = [run.name for run in runs]
     if unique:
         return names

@@ -17,8 +17,8 @@ def scan_corpus(corpus: Corpus, folder: Path) -> Manifest:
     for path in list_files(root):
         shown = printable(str(path))
         try:
-            if shown != str(path):
-                raise ValueError("its name is no UTF-8; rename it")
+            if shown != str(path) or not shown.isprintable():
+                raise ValueError("its name is no UTF-8, or holds a line break; rename it")
             utterance = corpus.parse(path.relative_to(root))
         except ValueError as error:
             dropped.append((shown, corpus.name, "", "", Reason.OFF_GRAMMAR.value, str(error)))

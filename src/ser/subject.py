@@ -16,6 +16,8 @@ from ser.model import Blueprint, run_folder
 from ser.preparation import build, prepare
 from ser.table import scan_table
 
+WHOLE = "whole"  # the part that data are which the model does not know: all of them
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -91,13 +93,14 @@ def meet(data: DataConfig, recorded: Path) -> Subject:
     """
     manifest = build(data, AudioCache(Path(data.cache_dir)))
     utterances = manifest.utterances.assign(split="test")
-    lost = manifest.dropped[manifest.dropped["reason"] == Reason.LEFT_OUT]
+    dropped = manifest.dropped  # what data.label_map leaves out has no emotion
+    lost = dropped[(dropped["reason"] == Reason.LEFT_OUT) & (dropped["emotion"] != "")]
     counts = lost["emotion"].value_counts().sort_index()
     left_out = {str(name): int(number) for name, number in counts.items()}
     whole = replace(manifest, utterances=utterances)
     known = read(recorded) if recorded.is_file() else utterances.iloc[:0]
     trained = known[known["split"] == "train"]
-    return Subject(whole, "whole", utterances, trained, left_out)
+    return Subject(whole, WHOLE, utterances, trained, left_out)
 
 
 def changes(config: EvaluateConfig, blueprint: Blueprint) -> dict[str, Any]:

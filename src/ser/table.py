@@ -11,6 +11,7 @@ from ser.manifest import DROPPED_COLUMNS, Manifest, Reason
 from ser.scan import complete
 
 NUMBERS = ("start", "end", "agreement")
+ENDLESS = (np.inf, -np.inf)
 KNOWN = ("path", "emotion", "speaker", "gender", "sentence", "split", "corpus", "perceived")
 
 
@@ -97,21 +98,25 @@ def check_rows(table: pd.DataFrame, path: Path, data: DataConfig) -> None:
     known = [*dict.fromkeys([*data.label_space, *LABELS, *data.merge])]
     strange = ~table["emotion"].isin([*known, ""]) | (table["spelled"] == "")
     refuse(table["path"] == "", table, path, "path is empty")
+    odd = table["path"].str.contains(r"[\x00-\x1f]", regex=True)
+    refuse(odd, table, path, "path {path!r} holds a line break or the like; rename the file")
     heard = {
         words: all(map_label(name, data) in ("", *known) for name in words.split(":"))
         for words in table["perceived"].unique()
     }
     unknown = "perceived {perceived!r} is none of " + ", ".join(known) + ", nor several as a:b"
     refuse(~table["perceived"].map(heard), table, path, unknown)
-    refuse(
-        strange,
-        table,
-        path,
-        "emotion {spelled!r} is none of " + ", ".join(known) + ": say what it is with"
-        " 'data.label_map={{{spelled}: ...}}' (null leaves it out)",
-    )
+    names = [*dict.fromkeys(table.loc[strange, "spelled"])]
+    unmapped = "emotion {spelled!r} is none of " + ", ".join(known)
+    if len(names) > 1:
+        also = ", ".join(map(repr, names[1:5])).replace("{", "{{").replace("}", "}}")
+        unmapped += f" (nor is {also})"
+    unmapped += ": say what it is with 'data.label_map={{{spelled}: ...}}' (null leaves it out)"
+    refuse(strange & table["spelled"].isin(names[:1]), table, path, unmapped)
     parts = ", ".join(Part)
     refuse(~table["split"].isin([*Part, ""]), table, path, f"split {{split!r}} is none of {parts}")
+    endless = table["start"].isin(ENDLESS) | table["end"].isin(ENDLESS)
+    refuse(endless, table, path, "start {start} or end {end} is no number of seconds")
     refuse(table["start"] < 0, table, path, "start {start} is before the beginning")
     backwards = table["end"] <= table["start"].fillna(0)
     refuse(backwards, table, path, "end {end} is not after start {start}")

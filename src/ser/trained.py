@@ -9,7 +9,7 @@ import torch
 from transformers import AutoConfig, AutoFeatureExtractor, Wav2Vec2FeatureExtractor
 
 from ser.audio import SAMPLE_RATE
-from ser.model import load_network, read_temperature
+from ser.model import load_network, quieten_hub, read_temperature
 from ser.network import FAMILIES, EmotionNetwork, network_class
 
 MAX_SECONDS = 30.0  # for a model that does not say how long its training clips were
@@ -45,7 +45,9 @@ def load_trained(source: str | Path) -> TrainedModel:
     if checkpoint is not None:
         return load_checkpoint(checkpoint)
     if not path.is_dir():
-        if str(source).count("/") == 1 and not str(source).startswith((".", "/", "~")):
+        # What begins with a folder that is here, like runs/none, is no name on the hub.
+        local = str(source).startswith((".", "/", "~")) or path.parent.is_dir()
+        if str(source).count("/") == 1 and not local:
             return load_pretrained(str(source))
         raise ValueError(
             f"{source}: no such checkpoint; name a run folder, a .ckpt, an exported folder,"
@@ -80,6 +82,7 @@ def load_checkpoint(path: Path) -> TrainedModel:
 def load_pretrained(name: str) -> TrainedModel:
     """Of a Hugging Face folder or hub name, exported from here or by others."""
     os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")  # else a thread asks the hub
+    quieten_hub()
     try:
         config: Any = AutoConfig.from_pretrained(name)
         extractor = AutoFeatureExtractor.from_pretrained(name)
@@ -90,7 +93,10 @@ def load_pretrained(name: str) -> TrainedModel:
         )
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise OSError(f"{name} holds no audio classifier in safetensors: {reason}") from error
+        raise OSError(
+            f"{name} holds no audio classifier in safetensors"
+            f"{'' if Path(name).is_dir() else ', or is not to be had from the hub'}: {reason}"
+        ) from error
     network, loading = loaded
     missing = sorted(loading["missing_keys"])
     if missing:

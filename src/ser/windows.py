@@ -26,15 +26,17 @@ from ser.audio import (
     check_container,
     resample,
 )
+from ser.files import printable
 from ser.setting import require
 
 BLOCK_SECONDS = 30
 BLOCK_SAMPLES = 2**24  # of all channels: what a header claims must not decide over the memory
+LOUDEST = 2.0**32  # times full scale; squares of much more are no numbers
 REASONS = {
     Fault.EMPTY: "it holds no sound",
     Fault.LFS_POINTER: "it is a Git LFS pointer; fetch the audio with `git lfs pull`",
     Fault.TRUNCATED: "it is shorter than its header says; copy or download it again",
-    Fault.NOT_FINITE: "it holds samples that are no numbers",
+    Fault.NOT_FINITE: "it holds samples that are no numbers, or far beyond any scale",
 }
 
 Samples = NDArray[np.floating] | NDArray[np.integer]
@@ -95,6 +97,10 @@ def read_blocks(source: Source) -> Iterator[Waveform]:
 
 def decode_blocks(source: str | Path | BinaryIO) -> Iterator[Waveform]:
     check_source(source)
+    if isinstance(source, str | Path) and printable(str(source)) != str(source):
+        with Path(source).open("rb") as file:  # libsndfile takes names in UTF-8 only
+            yield from decode_blocks(file)
+        return
     try:
         file = soundfile.SoundFile(source)
     except soundfile.LibsndfileError as error:
@@ -166,7 +172,7 @@ def resample_blocks(blocks: Iterator[Waveform], rate: int) -> Iterator[Waveform]
 
 
 def checked(waveform: Waveform) -> Waveform:
-    if not np.isfinite(waveform).all():
+    if not np.isfinite(waveform).all() or np.abs(waveform).max(initial=0) > LOUDEST:
         raise ValueError(REASONS[Fault.NOT_FINITE])
     return waveform
 

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -72,8 +72,13 @@ def open_writer(
         except BrokenPipeError:  # whoever reads, `head` say, has enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
+    output = output.resolve()  # the file behind a link is meant
+    if output.is_dir():
+        raise ValueError(f"--output={output} is a folder: name a file in it")
     output.parent.mkdir(parents=True, exist_ok=True)
-    with replacing_path(output) as temporary:
+    # A pipe or a device is written to: it is not to be replaced by a file.
+    plain = output.is_file() or not output.exists()
+    with replacing_path(output) if plain else nullcontext(output) as temporary:
         if kind == Format.parquet:
             writer = ParquetWriter(temporary, labels, top_k)
             yield writer
@@ -213,7 +218,7 @@ class TableWriter:
     def print_row(self, path: str | Text, emotion: str, rest: str, style: str = "") -> None:
         """Every row is a grid of its own with the same widths, so none waits for those after it."""
         width = self.console.width
-        first = max(16, min(60, width - 14 - 18 * self.top_k))
+        first = max(24, min(60, width - 14 - 18 * self.top_k))
         grid = Table.grid(padding=(0, 2))
         grid.add_column(width=first, no_wrap=True, overflow="ellipsis")
         grid.add_column(width=10, no_wrap=True)
@@ -274,4 +279,6 @@ def write_all(
                     print(f"failed: {path}: {result.error}", file=sys.stderr, flush=True)
             writer.write(result)
             progress.advance(task)
+        if bar and not progress.tasks[task].completed:
+            print("there was no recording to judge", file=sys.stderr)
     return failed

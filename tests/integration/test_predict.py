@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 import torch
 
 from ser import Predictor, manifest
@@ -225,7 +227,7 @@ def test_a_folder_with_pickled_weights_only_is_refused(run, tmp_path):
     [
         ("nowhere/at/all", "no such checkpoint; name a run folder"),
         (".", "holds neither checkpoints/best.ckpt nor config.json"),
-        ("nobody/nothing", "holds no audio classifier in safetensors"),
+        ("nobody/nothing", "not to be had from the hub"),
     ],
 )
 def test_what_is_no_model_is_one_sentence(source, message, tmp_path, monkeypatch):
@@ -250,3 +252,31 @@ def test_without_a_detector_no_recording_is_to_blame(predictor, tones, monkeypat
     load_detector.cache_clear()
     with pytest.raises(OSError, match=r"ser\[vad\]"):
         list(predictor.stream(tones, vad=True))
+
+
+def test_what_is_no_number_is_no_emotion(predictor, tones, tmp_path, monkeypatch):
+    loud = tmp_path / "loud.wav"
+    soundfile.write(loud, np.full(16_000, 3e38, np.float32), 16_000, subtype="FLOAT")
+    nothing = np.full((1, len(predictor.labels)), np.nan, np.float32)
+    [failure] = predictor.stream([loud])
+    assert "beyond any scale" in failure.error
+    monkeypatch.setattr(predictor, "probabilities", lambda waveforms: nothing)
+    [failure] = predictor.stream(tones[:1])
+    assert "no number" in failure.error
+
+
+def test_a_name_that_is_no_utf_8_is_judged_like_another(predictor, tones, tmp_path):
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.wav")
+    try:
+        shutil.copy(tones[0], odd)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    [judged], [expected] = predictor([odd]), predictor(tones[:1])
+    assert judged.probabilities == pytest.approx(expected.probabilities, abs=1e-5)
+
+
+def test_a_run_that_is_not_there_is_not_looked_for_on_the_hub(tmp_path, monkeypatch):
+    (tmp_path / "runs").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="runs/none: no such checkpoint"):
+        Predictor.from_checkpoint("runs/none")

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -265,3 +266,22 @@ def test_a_cache_folder_that_is_a_file_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=r"data\.cache_dir=.*file cannot be used"):
         AudioCache(tmp_path / "file")
+
+
+def test_an_index_that_fits_its_checksum_and_cannot_be_read_is_decoded_anew(tmp_path, write_tone):
+    path = write_tone(tmp_path / "a.wav")
+    before = add(tmp_path / "cache", path)
+    content = index_of(tmp_path / "cache").read_bytes().replace(b"a.wav", b"a\r.wav")
+    shard = index_of(tmp_path / "cache").name.split(".")[0]
+    index_of(tmp_path / "cache").unlink()
+    folder = next((tmp_path / "cache").iterdir())
+    (folder / f"{shard}.{zlib.crc32(content):08x}.csv").write_bytes(content)
+    assert add(tmp_path / "cache", path)["content"] == before["content"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "p.wav")
+    clip = add(tmp_path / "cache", tmp_path / "p.wav")
+    assert clip["fault"] == "unreadable"
+    assert "pipe" in clip["detail"]

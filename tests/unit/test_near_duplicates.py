@@ -9,7 +9,7 @@ import soxr
 from ser.audio import load
 from ser.cache import AudioCache
 from ser.labels import Emotion
-from ser.near_duplicates import count_frequent, group_recordings
+from ser.near_duplicates import count_frequent, group_recordings, sum_up
 from ser.synthetic import Clip, speak
 
 
@@ -63,7 +63,8 @@ def test_the_result_is_kept_and_found_again(tmp_path):
     paths = [write(tmp_path / f"{n}.wav", voice(str(n))) for n in range(3)]
     first = group(tmp_path, *paths)
     [kept] = (tmp_path / "cache").rglob("near-*.tsv")
-    kept.write_text(f"{first[0]}\t{first[1]}\n")  # only read back, as the contents are the same
+    pair = f"{first[0]}\t{first[1]}\n"  # only read back, as the contents are the same
+    kept.write_text(f"{sum_up([pair])}\n{pair}")
     assert len(set(group(tmp_path, *paths))) == 2
 
 
@@ -97,3 +98,14 @@ def test_only_what_is_there_often_is_counted(times):
     frequent, counts = count_frequent(values, 6)
     expected = {80: 6} | ({70: times} if times >= 6 else {})
     assert dict(zip(frequent.tolist(), counts.tolist(), strict=True)) == expected
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xfe\x00 what", b"a\tb\n"])
+def test_a_damaged_result_is_found_anew(tmp_path, damage):
+    first = write(tmp_path / "a.wav", voice("a"))
+    copy = write(tmp_path / "b.flac", voice("a")[400:])
+    before = group(tmp_path, first, copy)
+    [kept] = (tmp_path / "cache").rglob("near-*.tsv")
+    kept.write_bytes(damage)
+    assert group(tmp_path, first, copy) == before
+    assert len(set(before)) == 1

@@ -187,3 +187,16 @@ def test_scores_of_another_part_are_called_so(write_run):
         file = folder / "report" / "metrics.json"
         file.write_text(file.read_text().replace('"part": "test"', f'"part": "{part}"'))
     assert comparison.compare([read_run(first), read_run(second)]).warnings() == []
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", ""])
+def test_a_damaged_report_is_one_sentence(write_run, content):
+    folder = write_run("a", right=0.7)
+    (folder / "report" / "metrics.json").write_text(content)
+    with pytest.raises(ValueError, match=r"metrics\.json is damaged"):
+        read_run(folder)
+
+
+def test_a_run_that_is_not_there_is_called_so(tmp_path):
+    with pytest.raises(ValueError, match="there is no folder"):
+        read_run(tmp_path / "typo")

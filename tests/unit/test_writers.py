@@ -2,6 +2,7 @@ import csv
 import io
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -146,3 +147,25 @@ def test_a_name_that_is_no_utf_8_is_written_all_the_same(kind, tmp_path):
         assert pd.read_parquet(output)["path"].tolist() == ["caf\\xe9.wav"] * 2
     else:
         assert output.read_text(encoding="utf-8").count("xe9.wav") == 3
+
+
+def test_a_folder_is_no_file_to_write_to(tmp_path):
+    (tmp_path / "out.json").mkdir()
+    with (
+        pytest.raises(ValueError, match=r"out\.json is a folder"),
+        open_writer(Format.json, tmp_path / "out.json", LABELS, None),
+    ):
+        pass
+
+
+def test_links_and_devices_are_written_to_and_not_replaced(tmp_path):
+    target, link = tmp_path / "target.json", tmp_path / "link.json"
+    target.write_text("old")
+    link.symlink_to(target)
+    with open_writer(Format.json, link, LABELS, None) as writer:
+        writer.write(WHOLE)
+    assert link.is_symlink()
+    assert json.loads(target.read_text())[0]["path"] == "a.wav"
+    with open_writer(Format.json, Path("/dev/null"), LABELS, None) as writer:
+        writer.write(WHOLE)
+    assert Path("/dev/null").is_char_device()
