@@ -65,7 +65,7 @@ def test_leaving_one_corpus_out_tests_each_corpus_once(corpora, cache_dir, tmp_p
     command = [sys.executable, "train.py", "experiment=[quickstart,leave_one_corpus_out]"]
     options = [f"data.synthetic={corpora}", f"output_dir={tmp_path}", "trainer.max_steps=2"]
     done = subprocess.run(
-        [*command, *options, "split.test=0.1", "callbacks=quiet", "-m"],
+        [*command, *options, "split.test=0.1", "-m", "callbacks=quiet"],
         cwd=ROOT, env=os.environ | {"SER_CACHE": str(cache_dir)}, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

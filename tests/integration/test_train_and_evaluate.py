@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from ser import manifest
 from ser.calibration import fit_temperature
-from ser.config import EvaluateConfig, Part
+from ser.config import EvaluateConfig, EvaluateDataConfig, Part
 from ser.data import collate
 from ser.evaluation import evaluate
 from ser.labels import LABELS
@@ -170,8 +170,11 @@ def test_reports_on_other_parts_and_checkpoints_leave_the_first_alone(run, score
     before = report.read_text()
     evaluate(EvaluateConfig(ckpt=str(run.checkpoint), part=Part.val))
     evaluate(EvaluateConfig(ckpt=str(run.checkpoint.with_name("last.ckpt"))))
+    some = EvaluateDataConfig(corpora=["ravdess"])
+    evaluate(EvaluateConfig(ckpt=str(run.checkpoint), data=some))
     assert report.read_text() == before
-    for name, part in (("report-best-val", "val"), ("report-last-test", "test")):
+    others = {"report-best-val": "val", "report-last-test": "test"}
+    for name, part in (others | {"report-best-test-ravdess": "test"}).items():
         assert json.loads((run.output_dir / name / "metrics.json").read_text())["part"] == part
 
 
