@@ -72,7 +72,7 @@ def describe(card: Card) -> dict[str, object]:
     return {
         "headline": [
             (f"{len(table):,}", "utterances", ""),
-            (f"{table['seconds'].sum() / 3600:.1f} h", "of audio", ""),
+            (show_duration(table["seconds"].sum()), "of audio", ""),
             (f"{count_speakers(table):,}", "speakers", ""),
             (f"{len(card.data.label_space)}", "classes", ", ".join(card.data.label_space)),
             (f"{len(card.manifest.dropped):,}", "files left out", "each in dropped.csv"),
@@ -95,6 +95,10 @@ def describe(card: Card) -> dict[str, object]:
         ],
         "fingerprint": card.manifest.fingerprint,
     }
+
+
+def show_duration(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min"
 
 
 def count_speakers(table: pd.DataFrame) -> int:

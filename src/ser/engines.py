@@ -25,6 +25,8 @@ def judge_here(job: Job, wanted: Wanted) -> int:
     kind = writers.choose_format(wanted.format, wanted.output)
     found = sources.find_all(wanted.paths)
     known = None if "-" in wanted.paths else list(found)  # what comes in a pipe has no end yet
+    if job.window is not None and kind == Format.csv:
+        print("CSV holds no timeline; json, jsonl and parquet do", file=sys.stderr)
     predictor = job.load()
     results = job.judge(predictor, found if known is None else known)
     # The results themselves show how far it is.

@@ -1,6 +1,7 @@
 """The Hugging Face audio classifier: built from the hub, a folder or random weights, or rebuilt."""
 
 import json
+import math
 import os
 import pickle
 from collections.abc import Sequence
@@ -183,7 +184,9 @@ def read_checkpoint(path: Path) -> tuple[Blueprint, dict[str, torch.Tensor]]:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         blueprint = Blueprint(**checkpoint["hyper_parameters"])
-        state = checkpoint["state_dict"]
+        state = dict(checkpoint["state_dict"])
+        if not {"data", "model"} <= set(dict(blueprint.config)):
+            raise ValueError("its settings are missing")
     except UNREADABLE as error:
         raise ValueError(f"{path} is no checkpoint of this project, or is damaged") from error
     prefix = "network."
@@ -202,6 +205,8 @@ def read_temperature(path: Path) -> float | None:
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         temperature = checkpoint.get("temperature")
+        if temperature is not None and not 0 < float(temperature) < math.inf:
+            raise ValueError("no temperature divides by that")
         return None if temperature is None else float(temperature)
     except UNREADABLE as error:
         raise ValueError(f"{path} is no checkpoint of this project, or is damaged") from error

@@ -280,3 +280,22 @@ def test_a_run_that_is_not_there_is_not_looked_for_on_the_hub(tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match="runs/none: no such checkpoint"):
         Predictor.from_checkpoint("runs/none")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"temperature": 0.0},
+        {"temperature": float("nan")},
+        {"state_dict": [1, 2]},
+        {"hyper_parameters": "none"},
+        {"no_settings": True},
+    ],
+)
+def test_a_checkpoint_of_odd_structure_is_one_sentence(run, tmp_path, damage):
+    checkpoint = torch.load(run.checkpoint, weights_only=True)
+    if damage.pop("no_settings", False):
+        checkpoint["hyper_parameters"]["config"] = {"seed": 1}
+    torch.save(checkpoint | damage, tmp_path / "odd.ckpt")
+    with pytest.raises(ValueError, match=r"odd\.ckpt is no checkpoint of this project"):
+        Predictor.from_checkpoint(tmp_path / "odd.ckpt")
