@@ -135,7 +135,7 @@ def predict(
     shape = (len(utterances), len(module.labels))
     temporary = None if file is None else file.with_name(f"{file.name}.tmp")
     rows = np.zeros(shape, np.float32) if temporary is None else map_file(temporary, shape)
-    trainer = build_trainer(config, LogitsWriter(rows), bar=disturbed is None)
+    trainer = build_trainer(config, LogitsWriter(rows), bar=file is not None)
     trainer.predict(module, data.loader("judged"), return_predictions=False)
     if temporary is not None and file is not None:
         cast(np.memmap, rows).flush()
