@@ -18,13 +18,12 @@ import xxhash
 from numpy.typing import NDArray
 
 SAMPLE_RATE = 16_000
-# A batch of clips shorter than this would be shorter than one SpecAugment span of 10 frames.
-MIN_SECONDS = 0.25
+MIN_SECONDS = 0.25  # a shorter batch would be shorter than a SpecAugment span of 10 frames
+LOWEST_RATE = 1000  # Hz; at less there is no speech, and resampling makes hours of seconds
 SILENCE = 1e-3  # of full scale; the quietest RAVDESS recording peaks at six times this
 CLIPPED = 0.1  # share of samples that stay at the limit
-
-HEAD = 64  # bytes
 FEW_SAMPLES = 100  # of which a tenth says nothing
+HEAD = 64  # bytes
 
 Waveform = NDArray[np.float32]
 Pcm = NDArray[np.int16]
@@ -39,6 +38,7 @@ class Fault(StrEnum):
     NOT_AUDIO = "not_audio"
     TRUNCATED = "truncated"
     NOT_FINITE = "not_finite"
+    LOW_RATE = "low_rate"
     SILENT = "silent"
     CLIPPED = "clipped"
     UNREADABLE = "unreadable"
@@ -124,6 +124,8 @@ def decode(path: Path, start: float = 0.0, end: float = 0.0) -> Recording:
 
 def decode_part(file: soundfile.SoundFile, start: float, end: float) -> Recording:
     """As `decode`, of a file that is open."""
+    if file.samplerate < LOWEST_RATE:
+        raise AudioError(Fault.LOW_RATE, f"{file.samplerate} Hz")
     first = round(start * file.samplerate)
     count = (round(end * file.samplerate) if end else file.frames) - first
     if not 0 <= first <= first + count <= file.frames:
@@ -262,8 +264,7 @@ def check_container(head: bytes, size: int) -> None:
     order: dict[bytes, Literal["little", "big"]] = {b"RIFF": "little", b"FORM": "big"}
     if head[:4] in order:
         stated = int.from_bytes(head[4:8], order[head[:4]])
-        streamed = stated in (0, 0xFFFFFFFF)  # written to a pipe: the length was not known
-        if stated + 8 > size and not streamed:
+        if stated + 8 > size and stated not in (0, 0xFFFFFFFF):  # as written to a pipe
             raise AudioError(Fault.TRUNCATED, f"{size:,} of {stated + 8:,} bytes")
 
 

@@ -41,11 +41,6 @@ app = typer.Typer(
 TUNE, CARD = Path("runs/tune"), Path("data/card")
 
 
-@app.callback()
-def describe() -> None:
-    """Keep the commands named even while there is only one."""
-
-
 @app.command()
 def prepare(
     overrides: Overrides = None,

@@ -133,6 +133,7 @@ class DataConfig:
         for key, path in (("table", self.table), *((f"votes.{k}", v) for k, v in votes_of(self))):
             found = path is None or Path(path).expanduser().is_file()
             require(found, f"data.{key}", path, "no such file")
+        require(bool(self.cache_dir), "data.cache_dir", "''", "name a folder")
         mixed = self.synthetic is not None and self.table is not None
         rule = "cannot be mixed with data.synthetic, which nobody spoke"
         require(not mixed, "data.table", self.table, rule)

@@ -2,7 +2,9 @@
 
 import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,7 +18,8 @@ def one_line_errors(folder: str | None = None) -> Iterator[None]:
     """Turn errors of configuration, input and files into one sentence on standard error.
 
     With HYDRA_FULL_ERROR=1 in the environment the traceback is shown instead. `folder` is one
-    that Hydra has made for the job; if nothing was put into it, it goes away again.
+    that Hydra has made for the job; if nothing was put into it, it goes away again, as does what
+    is half written when SIGTERM comes.
     """
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
@@ -24,7 +27,8 @@ def one_line_errors(folder: str | None = None) -> Iterator[None]:
 
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        yield
+        with leaving_at_sigterm():
+            yield
     except (HydraException, OmegaConfBaseException) as error:
         stop(error, sentence(error))
     except (YAMLError, OSError) as error:
@@ -40,6 +44,19 @@ def one_line_errors(folder: str | None = None) -> Iterator[None]:
         if folder is not None:
             with suppress(OSError):  # there is something in it, as there should be
                 Path(folder).rmdir()
+
+
+@contextmanager
+def leaving_at_sigterm() -> Iterator[None]:
+    """End by SystemExit(143) at SIGTERM, and not on the spot, so that `finally` is kept."""
+    if threading.current_thread() is not threading.main_thread():  # which alone takes signals
+        yield
+        return
+    former = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
 
 
 @contextmanager

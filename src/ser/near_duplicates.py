@@ -90,8 +90,10 @@ def find_pairs(recordings: Recordings) -> list[tuple[int, int]]:
     """The rows of recordings that are copies of each other."""
     landmarks = collect_landmarks(recordings)
     candidates = find_candidates(landmarks, len(recordings))
-    with ThreadPoolExecutor(cpu_count()) as pool:
-        alike = list(pool.map(lambda row: correlate(recordings, *row), candidates.tolist()))
+    bar = progress_bar("pairs", transient=True)  # mostly few, but stretched speech has thousands
+    with ThreadPoolExecutor(cpu_count()) as pool, bar:
+        judged = pool.map(lambda row: correlate(recordings, *row), candidates.tolist())
+        alike = list(bar.track(judged, len(candidates), description="Comparing those alike"))
     found = candidates[np.array(alike) > ALIKE] if alike else candidates
     return sorted({(first, second) for first, second, _ in found.tolist()})
 

@@ -71,6 +71,8 @@ class TrainerConfig:
             limit = getattr(self, key)
             rule = "a number of batches, or a share of them"
             require(limit is None or is_number(limit), f"trainer.{key}", limit, rule)
+        some = self.limit_train_batches
+        require(some is None or some > 0, "trainer.limit_train_batches", some, "above 0, or null")
         dry = self.fast_dev_run
         require(isinstance(dry, int), "trainer.fast_dev_run", dry, "true, false, or a number")
         batches = self.accumulate_grad_batches

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ser.audio import (
     HEAD,
+    LOWEST_RATE,
     MIN_SECONDS,
     SAMPLE_RATE,
     SILENCE,
@@ -37,6 +38,7 @@ REASONS = {
     Fault.LFS_POINTER: "it is a Git LFS pointer; fetch the audio with `git lfs pull`",
     Fault.TRUNCATED: "it is shorter than its header says; copy or download it again",
     Fault.NOT_FINITE: "it holds samples that are no numbers, or far beyond any scale",
+    Fault.LOW_RATE: f"its sample rate is below {LOWEST_RATE:,} Hz, at which there is no speech",
 }
 
 Samples = NDArray[np.floating] | NDArray[np.integer]
@@ -155,6 +157,8 @@ def mix_blocks(file: soundfile.SoundFile) -> Iterator[Waveform]:
 
 def resample_blocks(blocks: Iterator[Waveform], rate: int) -> Iterator[Waveform]:
     """Blocks at 16 kHz; a single one is resampled exactly as for training."""
+    if rate < LOWEST_RATE:
+        raise ValueError(REASONS[Fault.LOW_RATE])
     held = next(blocks, None)
     if held is None or len(held) == 0:
         raise ValueError(REASONS[Fault.EMPTY])

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -124,3 +125,16 @@ def test_a_mistake_is_one_sentence_at_once(arguments, message):
     assert done.returncode == 2
     assert done.stderr.strip() == message
     assert done.stdout == "heavy: []\n"
+
+
+def test_sigterm_leaves_nothing_half_written(run, tmp_path):
+    command = [sys.executable, "-m", "ser.cli", "predict", "-", "--ckpt", str(run)]
+    waiting = subprocess.Popen(
+        [*command, "--output", tmp_path / "out.jsonl"], stdin=subprocess.PIPE
+    )
+    while not list(tmp_path.iterdir()):
+        assert waiting.poll() is None
+        time.sleep(0.1)
+    waiting.terminate()
+    assert waiting.wait(20) == 143
+    assert list(tmp_path.iterdir()) == []

@@ -353,7 +353,7 @@ def test_the_command_serves_logs_without_names_and_ends_what_was_begun(start):
         time.sleep(0.5)
         process.send_signal(signal.SIGTERM)
         assert asked.result().status_code == 200
-    assert process.wait(20) == -signal.SIGTERM
+    assert process.wait(20) == 128 + signal.SIGTERM
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     answered = next(line for line in lines if line["message"] == "answered")
     assert answered["route"] == "/predict"

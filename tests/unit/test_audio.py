@@ -60,6 +60,8 @@ def write_fault(folder: Path, fault: Fault, write_tone) -> Path:
         path.write_bytes(whole[: len(whole) // 2])
     elif fault == Fault.NOT_FINITE:
         soundfile.write(path, np.full(1600, np.nan), 16_000, subtype="FLOAT")
+    elif fault == Fault.LOW_RATE:
+        soundfile.write(path, np.sin(np.arange(1600)), 1)
     elif fault == Fault.SILENT:
         soundfile.write(path, np.full(1600, 5e-4), 16_000)
     elif fault == Fault.CLIPPED:

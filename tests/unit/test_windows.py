@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from ser.audio import SAMPLE_RATE, load
-from ser.windows import Piece, Sliding, as_mono, not_silent, read_pieces, slide
+from ser.windows import Piece, Sliding, as_mono, not_silent, read_blocks, read_pieces, slide
 
 WHOLE = Sliding(3600, 3600)
 
@@ -139,3 +139,11 @@ def test_windows_obey_their_rules():
 def test_silence_is_what_training_drops():
     assert not not_silent(np.full(100, -0.0009, np.float32))
     assert not_silent(np.full(100, -0.0011, np.float32))
+
+
+def test_seconds_that_a_header_makes_into_hours_are_refused(tmp_path):
+    path = write(tmp_path / "slow.wav", noise(1.0), rate=1)
+    with pytest.raises(ValueError, match="below 1,000 Hz"):
+        list(read_blocks(path))
+    with pytest.raises(ValueError, match="below 1,000 Hz"):
+        list(read_blocks((noise(1.0), 1)))
