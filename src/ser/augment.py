@@ -1,7 +1,8 @@
 """Changes to the waveforms of the training part, drawn anew for each utterance and epoch.
 
-The changes themselves are those of audiomentations (Jordal et al.). They depend on seed, epoch and
-utterance alone: not on the number of loader processes, nor on whether the run was resumed.
+The changes themselves are those of audiomentations (Jordal et al.). They depend on seed, epoch,
+utterance, and how often it was drawn before in that epoch: not on the number of loader processes,
+nor on whether the run was resumed.
 """
 
 import random
@@ -27,9 +28,12 @@ class Augmentation:
         self.max_samples = round(max_seconds * SAMPLE_RATE)
         self.transforms = build_transforms(config)
 
-    def __call__(self, waveform: Waveform, epoch: int, row: int) -> Waveform:
-        """The waveform (time,) as that row of the training part sounds in that epoch."""
-        entropy = np.random.SeedSequence((self.seed, epoch, row))
+    def __call__(self, waveform: Waveform, epoch: int, row: int, turn: int = 0) -> Waveform:
+        """The waveform (time,) as that row of the training part sounds in that epoch.
+
+        Where it is drawn several times in it, `turn` counts them from 0.
+        """
+        entropy = np.random.SeedSequence((self.seed, epoch, row, turn))
         changed = self.crop(waveform, np.random.default_rng(entropy))
         with seeded(int(entropy.generate_state(1)[0])):
             for transform in self.transforms:

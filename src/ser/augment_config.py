@@ -47,5 +47,10 @@ class AugmentConfig:
             require(known, f"data.augment.{key}", folder, "no such folder")
 
     @property
+    def longest(self) -> float:
+        """What the length of an utterance may be multiplied by."""
+        return 1 / (1 - self.speed_change) if self.speed > 0 else 1.0
+
+    @property
     def active(self) -> bool:
         return any(getattr(self, key) > 0 for key in CHANGES)

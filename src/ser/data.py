@@ -3,6 +3,7 @@
 import json
 import logging
 import signal
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -30,7 +31,7 @@ from ser.sampler import BucketBatchSampler, Place
 log = logging.getLogger(__name__)
 
 Batch = dict[str, torch.Tensor]
-Draw = tuple[int, int]  # a row, and the epoch that it is drawn in
+Draw = tuple[int, int, int]  # a row, its epoch, and how often it was drawn before in that
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,10 @@ class UtteranceDataset(Dataset[Example]):
         return len(self.recordings)
 
     def __getitem__(self, index: int | Draw) -> Example:
-        row, epoch = index if isinstance(index, tuple) else (index, 0)
+        row, epoch, turn = index if isinstance(index, tuple) else (index, 0, 0)
         waveform = self.recordings[row]
         if self.augmentation is not None:
-            waveform = self.augmentation(waveform, epoch, row)
+            waveform = self.augmentation(waveform, epoch, row, turn)
         waveform = waveform[: self.max_samples]
         return Example(normalise(waveform, self.feature_extractor), self.labels[row], row)
 
@@ -97,7 +98,7 @@ class HiddenStateDataset(Dataset[Example]):
 
 
 class EpochBatchSampler(Sampler[list[Draw]]):
-    """The batches of another sampler, each row with its epoch.
+    """The batches of another sampler, each row with its epoch, and how often it came in it before.
 
     A loader process that lives through all epochs learns of the epoch in no other way.
     """
@@ -109,8 +110,14 @@ class EpochBatchSampler(Sampler[list[Draw]]):
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[list[Draw]]:
-        for rows in self.sampler:
-            yield [(row, self.sampler.epoch) for row in rows]
+        epoch, drawn = self.sampler.epoch, Counter[int]()
+
+        def count(row: int) -> Draw:
+            drawn[row] += 1
+            return row, epoch, drawn[row] - 1
+
+        batches = self.sampler.global_batches(epoch)
+        yield from self.sampler.share([[count(row) for row in batch] for batch in batches])
 
 
 def balance(labels: Sequence[int]) -> np.ndarray:
@@ -211,7 +218,10 @@ class EmotionDataModule(LightningDataModule):
         )
         balanced = shuffle and config.sampling == Sampling.balanced
         least = config.max_seconds if config.padding == Padding.uniform else MIN_SECONDS
-        padded = np.ceil(dataset.seconds.clip(least) * SAMPLE_RATE / GRID) * GRID / SAMPLE_RATE
+        # Slowed down, an utterance is longer, and may fill a batch of so many seconds.
+        stretched = dataset.seconds * (config.augment.longest if changing else 1)
+        seconds = stretched.clip(least, max(least, config.max_seconds))
+        padded = np.ceil(seconds * SAMPLE_RATE / GRID) * GRID / SAMPLE_RATE
         sampler = BucketBatchSampler(
             padded,
             config.batch_size,

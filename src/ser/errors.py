@@ -1,5 +1,6 @@
 """What every command shares: a mistake that the user can mend is one line and exit code 2."""
 
+import dis
 import os
 import re
 import signal
@@ -9,8 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-# Hydra prints its own three-line reports unless this is set; ours are one sentence.
-DEBUG = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
+# Hydra prints its own three-line reports unless this is set, so we set it, and keep for ourselves
+# and for the processes that we start whether the user had.
+DEBUG = os.environ.setdefault("SER_FULL_ERROR", os.environ.get("HYDRA_FULL_ERROR", "0")) == "1"
 
 
 @contextmanager
@@ -69,11 +71,17 @@ def extra(name: str) -> Iterator[None]:
 
 
 def is_ours(error: Exception) -> bool:
-    """Whether this project raised the error itself, and so means it for the user."""
+    """Whether a `raise` of this project raised the error, and so means it for the user.
+
+    What a function written in C raises has no frame of its own, but no `raise` in ours either.
+    """
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    return trace is not None and str(trace.tb_frame.f_globals.get("__name__")).startswith("ser.")
+    if trace is None or not str(trace.tb_frame.f_globals.get("__name__")).startswith("ser."):
+        return False
+    instruction = trace.tb_frame.f_code.co_code[trace.tb_lasti]
+    return dis.opname[instruction] == "RAISE_VARARGS"
 
 
 def stop(error: Exception, message: str) -> None:

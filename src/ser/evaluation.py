@@ -1,5 +1,7 @@
 """evaluate(config) -> scores: rebuild everything from a checkpoint and judge it on one part."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +14,7 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 from transformers import Wav2Vec2FeatureExtractor
 
 from ser import exposure, history, report, robustness
+from ser.atomic import replacing_path
 from ser.cache import AudioCache
 from ser.config import EvaluateConfig, Part, TrainConfig
 from ser.data import EmotionDataModule
@@ -133,19 +136,22 @@ def predict(
     if disturbed is not None:
         data.cache = cast(AudioCache, DisturbedAudio(data.cache, *disturbed, seed=0))
     shape = (len(utterances), len(module.labels))
-    temporary = None if file is None else file.with_name(f"{file.name}.tmp")
-    rows = np.zeros(shape, np.float32) if temporary is None else map_file(temporary, shape)
-    trainer = build_trainer(config, LogitsWriter(rows), bar=file is not None)
-    trainer.predict(module, data.loader("judged"), return_predictions=False)
-    if temporary is not None and file is not None:
-        cast(np.memmap, rows).flush()
-        temporary.replace(file)
+    with mapped_rows(file, shape) as rows:
+        trainer = build_trainer(config, LogitsWriter(rows), bar=file is not None)
+        trainer.predict(module, data.loader("judged"), return_predictions=False)
     return rows
 
 
-def map_file(path: Path, shape: tuple[int, int]) -> np.ndarray:
-    """Rows (utterances, classes) of zeros that lie in a NumPy file, not in memory."""
-    return np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+@contextmanager
+def mapped_rows(file: Path | None, shape: tuple[int, int]) -> Iterator[np.ndarray]:
+    """Rows (utterances, classes) of zeros, in memory or in a NumPy file, whole at the end."""
+    if file is None:
+        yield np.zeros(shape, np.float32)
+        return
+    with replacing_path(file) as temporary:
+        rows = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
+        yield rows
+        rows.flush()
 
 
 def build_trainer(config: EvaluateConfig, writer: LogitsWriter, *, bar: bool) -> Trainer:

@@ -17,23 +17,24 @@ def label(manifest: Manifest, data: DataConfig) -> Manifest:
     for corpus, file in data.votes.items():
         if file is not None and corpus in data.corpora:
             table["perceived"] = heard_in(corpus, Path(file), table)
-    heard = data.label_by == LabelSource.perceived
-    clear = (table["perceived"] != "") & ~table["perceived"].str.contains(":")
-    table["emotion"] = (
-        table["intended"].mask(clear, table["perceived"]) if heard else (table["intended"])
-    )
-    shares = [
-        share_of(own, winners)
-        for own, winners in zip(table["emotion"], table["perceived"], strict=True)
+    # Votes for emotions that count as one are votes for that one.
+    winners = [
+        [data.merge.get(name, name) for name in words.split(":") if name]
+        for words in table["perceived"]
     ]
+    table["perceived"] = [":".join(dict.fromkeys(names)) for names in winners]
+    table["emotion"] = table["intended"].replace(data.merge)
+    if data.label_by == LabelSource.perceived:
+        clear = [len(set(names)) == 1 for names in winners]
+        table["emotion"] = table["emotion"].mask(np.array(clear, bool), table["perceived"])
+    shares = [share_of(*each) for each in zip(table["emotion"], winners, strict=True)]
     table["agreement"] = table["agreement"].fillna(pd.Series(shares, table.index, dtype=float))
-    table["emotion"] = table["emotion"].replace(data.merge)
     return replace(manifest, utterances=table)
 
 
-def share_of(emotion: str, winners: str) -> float:
+def share_of(emotion: str, winners: list[str]) -> float:
     """The share of the first place that an emotion has among `winners`; NaN without votes."""
-    return (emotion in winners.split(":")) / (winners.count(":") + 1) if winners else np.nan
+    return winners.count(emotion) / len(winners) if winners else np.nan
 
 
 def heard_in(corpus: str, file: Path, table: pd.DataFrame) -> pd.Series:

@@ -29,17 +29,14 @@ class EmotionLoss(nn.Module):
         self.register_buffer("weights", tensor, persistent=False)
 
     def forward(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """The mean over the batch, by weight where classes have weights."""
+        """The mean over the batch of what each utterance costs, times the weight of its class."""
         terms = cross_entropy(
             logits, labels, self.weights, reduction="none", label_smoothing=self.smoothing
         )
         if self.gamma > 0:
             chances = logits.softmax(1).gather(1, labels[:, None])[:, 0]
             terms = terms * (1 - chances) ** self.gamma
-        if self.weights is None:
-            return terms.mean()
-        # A batch may hold classes of no weight only.
-        return terms.sum() / self.weights[labels].sum().clamp(min=1e-6)
+        return terms.mean()
 
 
 def weigh_classes(
@@ -48,13 +45,19 @@ def weigh_classes(
     """The weight of each class by the settings and the emotions of the training part.
 
     `balanced` is in inverse proportion to how often an emotion occurs, as in scikit-learn; an
-    emotion that does not occur weighs 1.
+    emotion that does not occur weighs 1. Their mean over the utterances is 1: torch divides by the
+    weights in each batch instead, so that in a batch of one they would do nothing. Raises
+    ValueError where all emotions that occur weigh nothing.
     """
     if config.class_weights is None:
         return None
-    if isinstance(config.class_weights, dict):
-        return [float(config.class_weights.get(label, 1.0)) for label in labels]
     counts = [sum(emotion == label for emotion in emotions) for label in labels]
+    if isinstance(config.class_weights, dict):
+        given = [float(config.class_weights.get(label, 1.0)) for label in labels]
+        total = sum(weight * count for weight, count in zip(given, counts, strict=True))
+        if total == 0:
+            raise ValueError("model.class_weights leaves no emotion of the training part a weight")
+        return [weight * len(emotions) / total for weight in given]
     present = sum(count > 0 for count in counts)
     return [len(emotions) / (present * count) if count else 1.0 for count in counts]
 

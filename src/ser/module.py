@@ -74,7 +74,8 @@ class EmotionClassifier(LightningModule):
         random.seed(state)
         loader: Any = self.trainer.train_dataloader
         sampler = loader.batch_sampler.sampler  # of batches with their epoch, the one below
-        self.weight = sampler.weight(batch_idx, self.trainer.accumulate_grad_batches)
+        accumulated, limit = self.trainer.accumulate_grad_batches, self.trainer.num_training_batches
+        self.weight = sampler.weight(batch_idx, accumulated, limit)
 
     def backward(self, loss: torch.Tensor, *args: Any, **kwargs: Any) -> None:
         """Each utterance of an optimiser step counts the same, whatever batch it is in."""

@@ -1,7 +1,9 @@
 """What one job of a command does: train, judge its best checkpoint, add up the jobs so far."""
 
-import os
 from pathlib import Path
+from typing import Any, cast
+
+from lightning.pytorch.utilities import rank_zero_only
 
 from ser import aggregate
 from ser.config import EvaluateConfig, EvaluateDataConfig, TrainConfig
@@ -19,7 +21,7 @@ def run(config: TrainConfig, sweep: Path | None = None) -> float:
     the end of a multirun would have its errors swallowed: Hydra 1.3.)
     """
     result = train(config)
-    first_process = os.environ.get("LOCAL_RANK", "0") == "0" == os.environ.get("NODE_RANK", "0")
+    first_process = cast(Any, rank_zero_only).rank == 0  # of all machines, whoever started them
     if not config.evaluate or result.checkpoint is None or not first_process:
         return result.score
     evaluate(

@@ -15,7 +15,7 @@ FIXED_WHEN_RESUMED = frozenset(
     {"seed", "data.batch_size", "data.max_batch_seconds", "data.max_seconds", "data.padding"}
     | {"data.sampling"}
     | {"data.corpora", "data.labels", "data.merge"}
-    | {"trainer.accumulate_grad_batches", "trainer.limit_train_batches", "trainer.overfit_batches"}
+    | {"trainer.accumulate_grad_batches", "trainer.limit_train_batches"}
 )
 FREE_WHEN_RESUMED = frozenset({"model.gradient_checkpointing", "model.compile", "model.tf32"})
 

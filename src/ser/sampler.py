@@ -1,12 +1,15 @@
 """Length-bucketed batches, shared out over devices, in an order of seed and epoch alone."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from torch.utils.data import Sampler
 
+T = TypeVar("T")
 POOL_BATCHES = 50  # batches whose utterances are sorted by length together
 BUCKET_BATCHES = 8  # batches of one range of lengths, where a batch is so many seconds
 
@@ -26,7 +29,8 @@ class BucketBatchSampler(Sampler[list[int]]):
     pool and cut into batches, after the bucketing of Khomenko et al. (2016): padding is under 5 %
     where random batches have over 30 % (a test holds both). With `max_batch_seconds`, padding
     included, a batch has as many utterances of one range of lengths as fit. Without `shuffle`
-    rows are sorted by length.
+    rows are sorted by length, and all epochs are the same. Batches come in a drawn order in
+    any case, so that the first ones are no shorter than others.
 
     `batch_size` and `max_batch_seconds` are of one device. Over several, each batch is dealt out
     utterance by utterance: all devices have the same number of batches of like length, and
@@ -68,26 +72,34 @@ class BucketBatchSampler(Sampler[list[int]]):
         return sum(parts for _, parts in self._groups)
 
     def __iter__(self) -> Iterator[list[int]]:
+        yield from self.share(self.global_batches(self.epoch))
+
+    def share(self, batches: Sequence[list[T]]) -> Iterator[list[T]]:
+        """What of the batches of this epoch is for this device, and still to be done."""
         skipped = self.start.batches if self.epoch == self.start.epoch else 0
-        for batch in self.global_batches(self.epoch)[skipped:]:
+        for batch in batches[skipped:]:
             # Where there are fewer utterances than devices, some see one twice.
             yield batch[self.rank :: self.world_size] or batch[:1]
 
-    def weight(self, index: int, accumulated: int = 1) -> float:
+    def weight(self, index: int, accumulated: int = 1, limit: float = math.inf) -> float:
         """What batch `index` of this epoch counts among those that are averaged for one step.
 
-        A step is the mean over its utterances, however its batches differ in size.
+        A step is the mean over its utterances, however its batches differ in size; the epoch ends
+        at batch `limit`. What another device sees too counts nothing here.
         """
         batches = self.global_batches(self.epoch)
         first = index - index % accumulated
-        together = sum(map(len, batches[first : first + accumulated]))
-        own = len(batches[index][self.rank :: self.world_size] or [0])
+        together = sum(
+            map(len, batches[first : int(min(first + accumulated, limit, len(batches)))])
+        )
+        own = len(batches[index][self.rank :: self.world_size])
         return own * accumulated * self.world_size / together
 
     def global_batches(self, epoch: int) -> list[list[int]]:
         """The batches of all devices together."""
         if self._made is None or self._made[0] != epoch:
-            self._made = epoch, self._make(np.random.default_rng((self.seed, epoch)))
+            drawn = epoch if self.shuffle else 0
+            self._made = epoch, self._make(np.random.default_rng((self.seed, drawn)))
         return self._made[1]
 
     _made: tuple[int, list[list[int]]] | None = None
@@ -109,9 +121,7 @@ class BucketBatchSampler(Sampler[list[int]]):
             else:
                 group = group[np.argsort(self.seconds[group], kind="stable")]
             batches.extend(part.tolist() for part in np.array_split(group, parts))
-        if self.shuffle:
-            batches = [batches[index] for index in generator.permutation(len(batches))]
-        return batches
+        return [batches[index] for index in generator.permutation(len(batches))]
 
     @cached_property
     def _groups(self) -> list[tuple[int, int]]:

@@ -90,7 +90,8 @@ def map_label(name: str, data: DataConfig) -> str:
 
 
 def map_winners(heard: str, data: DataConfig) -> str:
-    return ":".join(map_label(name, data) for name in heard.split(":")) if heard else ""
+    """What listeners heard by our names; what data.label_map leaves out keeps its own."""
+    return ":".join(map_label(name, data) or name for name in heard.split(":")) if heard else ""
 
 
 def check_rows(table: pd.DataFrame, path: Path, data: DataConfig) -> None:

@@ -35,7 +35,6 @@ class TrainerConfig:
     check_val_every_n_epoch: int = setting(1, "validate every so many epochs")
     limit_train_batches: Any = setting(None, "only so many batches, or that share; null: all")
     limit_val_batches: Any = setting(None, "only so many batches, or that share; null: all")
-    overfit_batches: Any = setting(0, "train and validate on the same few batches")
     fast_dev_run: Any = setting(False, "one batch of everything, nothing saved")
     num_sanity_val_steps: int = setting(0, "validation batches before training")
     log_every_n_steps: int = setting(10, "training scalars to TensorBoard")
@@ -67,7 +66,7 @@ class TrainerConfig:
         interval = self.val_check_interval
         above = interval is None or (is_number(interval) and interval > 0)
         require(above, "trainer.val_check_interval", interval, "above 0, or null")
-        for key in ("limit_train_batches", "limit_val_batches", "overfit_batches"):
+        for key in ("limit_train_batches", "limit_val_batches"):
             limit = getattr(self, key)
             rule = "a number of batches, or a share of them"
             require(limit is None or is_number(limit), f"trainer.{key}", limit, rule)

@@ -1,3 +1,4 @@
+from collections import Counter
 from itertools import chain, pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -100,6 +101,21 @@ def test_the_batches_of_a_step_count_by_their_utterances():
         ]
         assert sum(weight for _, weight in step) == pytest.approx(1)
         assert len({round(weight / size, 9) for size, weight in step}) == 1
+
+
+def test_an_utterance_that_several_devices_see_counts_once():
+    """9 utterances, a batch of one for each of 8 devices: some have none of their own."""
+    samplers = [
+        BucketBatchSampler(SECONDS[:9], 1, shuffle=True, rank=rank, world_size=8)
+        for rank in range(8)
+    ]
+    for index in range(len(samplers[0])):
+        assert sum(sampler.weight(index) for sampler in samplers) / 8 == pytest.approx(1)
+
+
+def test_the_last_step_of_a_limited_epoch_is_a_mean_too():
+    sampler = BucketBatchSampler(SECONDS, 4, shuffle=True)
+    assert [sampler.weight(index, 4, limit=6) for index in (4, 5)] == [2, 2]
 
 
 def test_an_order_can_start_in_the_middle():
@@ -207,10 +223,14 @@ def test_a_second_preparation_finds_everything_in_the_cache(quick_config, tmp_pa
     assert sorted(Path(config.data.cache_dir).rglob("*.pcm")) == before
 
 
-def test_evaluation_batches_are_sorted_by_length(module):
-    data = module()
-    lengths = [batch["attention_mask"].shape[1] for batch in data.val_dataloader()]
-    assert all(one <= other for one, other in pairwise(lengths))
+def test_evaluation_batches_are_of_like_length_in_a_drawn_order_that_stays():
+    sampler = BucketBatchSampler(SECONDS, 16, shuffle=False)
+    first = list(sampler)
+    sampler.set_epoch(1)
+    assert list(sampler) == first
+    ranges = [(min(SECONDS[rows]), max(SECONDS[rows])) for rows in first]
+    assert ranges != sorted(ranges)  # so a limit on batches is none on lengths
+    assert all(one[1] <= other[0] for one, other in pairwise(sorted(ranges)))
 
 
 def order(data: EmotionDataModule) -> list[int]:
@@ -311,3 +331,20 @@ def test_waveforms_are_normalised_as_the_feature_extractor_does(normalised):
         expected = extractor(waveform, sampling_rate=SAMPLE_RATE).input_values[0]
         np.testing.assert_allclose(normalise(waveform, extractor), expected, atol=1e-4)
         np.testing.assert_array_equal(waveform, before)
+
+
+def test_an_utterance_drawn_again_is_changed_otherwise(module):
+    """Else the emotions that need it most would repeat the same few waveforms."""
+    data = module("data.sampling=balanced", "data.augment.noise=1")
+    heard: dict[int, set[float]] = {}
+    for batch in data.train_dataloader():
+        for row, samples in zip(batch["rows"].tolist(), batch["input_values"], strict=True):
+            heard.setdefault(row, set()).add(float(samples.abs().sum()))
+    drawn = Counter(row for rows in data.train_dataloader().batch_sampler for row, *_ in rows)
+    assert max(drawn.values()) > 1
+    assert all(len(heard[row]) == times for row, times in drawn.items())
+
+
+def test_a_slower_utterance_still_fits_its_batch(module):
+    data = module("data.augment.speed=1", "data.max_batch_seconds=20")
+    assert all(batch["input_values"].numel() <= 20 * 16_000 for batch in data.train_dataloader())

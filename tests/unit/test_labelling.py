@@ -126,3 +126,12 @@ def test_the_label_space_follows_the_settings():
     assert DataConfig(labels=["sad", "happy"]).label_space == ["sad", "happy"]
     grouped = DataConfig(merge={"angry": "negative", "sad": "negative"}).label_space
     assert grouped == ["neutral", "happy", "negative", "fear", "disgust", "surprise", "calm"]
+
+
+def test_votes_for_merged_emotions_are_votes_for_one(tmp_path, cremad, votes, build_manifest):
+    settings = {"votes": {"cremad": str(votes)}, "merge": {"disgust": "angry", "sad": "fear"}}
+    table = build_manifest(tmp_path / "cache", settings, cremad=cremad).utterances
+    assert table["emotion"].tolist() == ["angry", "angry", "fear", "happy", "neutral", "fear"]
+    assert table["perceived"].tolist() == ["angry", "angry", "fear", "angry:happy", "neutral", ""]
+    agreement = table["agreement"].round(2).fillna(-1).tolist()
+    assert agreement == [1.0, 1.0, 1.0, 0.33, 1.0, -1.0]

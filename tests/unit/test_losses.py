@@ -12,10 +12,16 @@ LABELS = torch.tensor([0, 2, 1])
 
 def test_cross_entropy_is_that_of_torch_with_weights_and_smoothing():
     loss = EmotionLoss(ModelConfig(label_smoothing=0.2), [1.0, 2.0, 5.0])
-    expected = cross_entropy(
-        LOGITS, LABELS, weight=torch.tensor([1.0, 2.0, 5.0]), label_smoothing=0.2
-    )
-    torch.testing.assert_close(loss(LOGITS, LABELS), expected)
+    weights = torch.tensor([1.0, 2.0, 5.0])
+    terms = cross_entropy(LOGITS, LABELS, weights, reduction="none", label_smoothing=0.2)
+    torch.testing.assert_close(loss(LOGITS, LABELS), terms.mean())
+
+
+def test_weights_count_as_much_in_batches_of_one():
+    loss = EmotionLoss(ModelConfig(), [1.0, 2.0, 5.0])
+    alone = [loss(LOGITS[row : row + 1], LABELS[row : row + 1]) for row in range(3)]
+    torch.testing.assert_close(torch.stack(alone).mean(), loss(LOGITS, LABELS))
+    assert alone[1].item() == pytest.approx(5 * cross_entropy(LOGITS[1:2], LABELS[1:2]).item())
 
 
 def test_the_focal_loss_by_hand():
@@ -49,8 +55,15 @@ def test_balanced_weights_are_those_of_scikit_learn():
 
 def test_weights_can_be_given_for_some_classes():
     config = ModelConfig(class_weights={"sad": 3})
-    assert weigh_classes(config, ["happy", "sad"], []) == [1.0, 3.0]
+    found = weigh_classes(config, ["happy", "sad"], ["happy", "happy", "happy", "sad"])
+    assert found == pytest.approx([2 / 3, 2.0])  # 1 to 3, and 1 in the mean over utterances
     assert weigh_classes(ModelConfig(), ["happy", "sad"], []) is None
+
+
+def test_weights_of_nothing_are_refused():
+    config = ModelConfig(class_weights={"sad": 0, "happy": 1})
+    with pytest.raises(ValueError, match="leaves no emotion"):
+        weigh_classes(config, ["happy", "sad"], ["sad", "sad"])
 
 
 def test_mixup_mixes_inputs_and_labels_alike():
