@@ -1,10 +1,12 @@
 """Train a speech emotion recogniser: `python train.py [group=option] [key=value]`; see --help."""
 
+import sys
+
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from ser.compose import convert, register, settle, sweep_folder
+from ser.compose import convert, put_multirun_first, register, settle, sweep_folder
 from ser.config import TrainConfig
 from ser.errors import one_line_errors
 
@@ -21,4 +23,5 @@ def main(composed: DictConfig) -> float:
 if __name__ == "__main__":
     with one_line_errors():  # what Hydra refuses before `main` is called
         register()
+        put_multirun_first(sys.argv)
         main()

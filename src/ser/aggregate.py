@@ -13,6 +13,7 @@ from rich.table import Table
 
 from ser import page
 from ser.atomic import write_text
+from ser.compose import key_of
 from ser.figures import draw_confusion, draw_intervals, mark
 from ser.intervals import Interval, find_intervals, show_interval
 from ser.metrics import Scores, score
@@ -39,8 +40,8 @@ class Spread:
 class Aggregate:
     """Runs by name, the spread of their scores, and all their predictions judged as one.
 
-    `repeated` tells that several runs judged the same utterances (seeds): then each is in the pool
-    as often, and the spread is the result.
+    `repeated` tells that several runs judged the same utterances (as with seeds): then each is in
+    the pool as often, and the spread is the result.
     """
 
     runs: dict[str, JudgedRun]
@@ -50,6 +51,16 @@ class Aggregate:
     labels: tuple[str, ...]
     repeated: bool
 
+    @property
+    def seeds_alone(self) -> bool:
+        """Whether the runs differ in nothing but their seed."""
+        judged = {frozenset(run.predictions.index) for run in self.runs.values()}
+        typed = {
+            tuple(word for word in run.command if key_of(word) not in ("seed", "output_dir"))
+            for run in self.runs.values()
+        }
+        return self.repeated and len(judged) == len(typed) == 1
+
     def tabulate(self) -> Grid:
         rows = []
         for name, run in self.runs.items():
@@ -57,7 +68,7 @@ class Aggregate:
             values = (percent(getattr(scores, metric)) for metric in METRICS)
             rows.append([name, percent(run.chosen_by), *values, count(scores.utterances)])
         mean = [self.spreads[metric].describe() for metric in METRICS]
-        rows.append(["mean ± deviation", "", *mean, ""])
+        rows.append(["mean ± SD", "", *mean, ""])
         pooled = [percent(getattr(self.pooled, metric)) for metric in METRICS]
         rows.append(["pooled", "", *pooled, count(self.pooled.utterances)])
         columns = ["run", "val UAR", "UAR", "accuracy", "macro F1", "weighted F1", "utterances"]
@@ -65,11 +76,15 @@ class Aggregate:
 
     def describe(self) -> str:
         """One sentence on what was added up."""
-        kind = (
-            "each on the same utterances, so the deviation tells what training leaves to chance"
-            if self.repeated
-            else "each on utterances of its own, pooled as if one model had judged them all"
-        )
+        kind = "each on utterances of its own, pooled as if one model had judged them all"
+        if self.repeated:
+            kind = (
+                "some on the same utterances, which count in the pool as often as they were judged"
+            )
+        if self.seeds_alone:
+            kind = (
+                "each on the same utterances, so the deviation tells what training leaves to chance"
+            )
         return f"{len(self.runs)} runs, {kind}."
 
     def to_plain(self) -> dict[str, Any]:
@@ -95,7 +110,7 @@ def add_up(runs: Sequence[JudgedRun]) -> Aggregate:
     """Judge runs together. Raises ValueError where their classes differ, or there is none."""
     if not runs:
         raise ValueError("there are no judged runs to add up")
-    if len({run.labels for run in runs}) > 1:
+    if len({frozenset(run.labels) for run in runs}) > 1:
         raise ValueError("the runs have different classes and cannot be added up")
     predictions = pd.concat([run.predictions for run in runs])
     scores = [run.scores for run in runs]
@@ -163,7 +178,7 @@ def show(aggregate: Aggregate, folder: Path) -> None:
     for column in ("val UAR", "UAR", "accuracy", "macro F1", "utterances"):
         table.add_column(column, justify="right", no_wrap=True)
     for name, validated, uar, accuracy, macro_f1, _, utterances in aggregate.tabulate().rows:
-        style = "bold" if name in ("mean ± deviation", "pooled") else ""
+        style = "bold" if name in ("mean ± SD", "pooled") else ""
         table.add_row(name, validated, uar, accuracy, macro_f1, utterances, style=style)
     console.print(table)
     console.print(aggregate.describe())

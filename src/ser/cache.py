@@ -31,7 +31,7 @@ from ser.audio import (
 )
 from ser.cores import on_all_cores
 from ser.progress import progress_bar
-from ser.shard import Source, fill_shard
+from ser.shard import Span, fill_shard
 
 log = logging.getLogger(__name__)
 RECIPE = f"4-{SAMPLE_RATE}-mono-soxr_hq-int16"  # a change to the decoding needs a new number
@@ -232,9 +232,9 @@ def fill_shards(folder: Path, sources: pd.DataFrame) -> Iterator[list[Clip]]:
     return on_all_cores(partial(fill_shard, folder), portions(sources, share), len(sources))
 
 
-def portions(sources: pd.DataFrame, share: int) -> Iterator[list[Source]]:
+def portions(sources: pd.DataFrame, share: int) -> Iterator[list[Span]]:
     """Neighbouring sources together, at most `share`, and fewer where their files are large."""
-    some: list[Source] = []
+    some: list[Span] = []
     size, last = 0, None
     for path, start, end, file_size in sources.itertuples(index=False, name=None):
         some.append((path, start, end))

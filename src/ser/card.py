@@ -12,6 +12,7 @@ from ser import splits
 from ser.atomic import write_text
 from ser.data_config import Ambiguous, DataConfig, LabelSource, SplitConfig
 from ser.figures import draw_distribution, draw_durations, mark
+from ser.leaks import find_leaks
 from ser.manifest import Manifest, Reason
 from ser.page import Grid, picture, render
 
@@ -237,7 +238,7 @@ def describe_ambiguity(card: Card) -> str:
 
 def describe_overlap(card: Card) -> list[str]:
     """What the parts share, in sentences."""
-    leaks, speakers = splits.find_leaks(card.utterances), count_speakers(card.utterances)
+    leaks, speakers = find_leaks(card.utterances), count_speakers(card.utterances)
     sentences = []
     if leaks.speakers:
         sentences.append(

@@ -41,17 +41,18 @@ class Difference:
 
 
 def differ(first: JudgedRun, other: JudgedRun) -> Difference | None:
-    """How another run differs from the first; None where they judged nothing in common.
+    """How another run differs from the first; None where they judged nothing in common, or tell
+    other classes apart.
 
     Raises ValueError where one utterance has two labels: then the scores mean different things.
     """
     common = first.predictions.index.intersection(other.predictions.index)
     one, two = first.predictions.loc[common], other.predictions.loc[common]
-    if common.empty or first.labels != other.labels:
+    if common.empty or set(first.labels) != set(other.labels):
         return None
     if not (one["emotion"] == two["emotion"]).all():
         raise ValueError(f"{first.folder} and {other.folder} name the same utterances otherwise")
-    sums = first.tally(one), other.tally(two)
+    sums = first.tally(one), first.tally(two)
     right = [(rows["emotion"] == rows["predicted"]).to_numpy() for rows in (one, two)]
     return Difference(
         utterances=len(common),
@@ -97,6 +98,11 @@ class Comparison:
             words.append(
                 "The runs judged different utterances: their scores are not of the same task."
                 " Differences are over those in common."
+            )
+        if len({frozenset(run.labels) for run in runs.values()}) > 1:
+            words.append(
+                "The runs tell different classes apart: the fewer there are, the higher chance is,"
+                " and no score here, val UAR included, says which is better."
             )
         parts = {run.part for run in runs.values()} - {"val"}
         validated = {name: run.chosen_by for name, run in runs.items() if run.chosen_by is not None}

@@ -1,7 +1,6 @@
 """Hydra's side of the configuration: its schema, its --help, and the way back to dataclasses."""
 
 import json
-import sys
 from dataclasses import MISSING, Field, asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -74,8 +73,6 @@ def show_default(entry: Field[Any]) -> str:
 
 def register() -> None:
     """Make the dataclasses known to Hydra; call before composing."""
-    # argparse takes no `-m` between overrides (Python 3.11).
-    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word not in ("-m", "--multirun"))
     store = ConfigStore.instance()
     for name, kind in (("train", TrainConfig), ("evaluate", EvaluateConfig)):
         schema = OmegaConf.structured(kind)
@@ -97,6 +94,11 @@ def register() -> None:
         for name, node in nodes.items():
             # Hydra's --help leaves out what is below hydra/: nobody chooses among these.
             store.store(group=f"hydra/schema/{family}", name=name, node=node)
+
+
+def put_multirun_first(words: list[str]) -> None:
+    """Sort the arguments of a command in place: argparse takes no `-m` between overrides."""
+    words[1:] = sorted(words[1:], key=lambda word: word not in ("-m", "--multirun"))
 
 
 def compose_command(name: str, overrides: list[str], kind: type[Config]) -> Config:

@@ -99,6 +99,7 @@ class EvaluateConfig:
         None, "folder of the report; null: report/ in the run, report-CKPT-PART-CORPORA/ for others"
     )
     accelerator: str = setting("auto", "|".join(ACCELERATORS))
+    command: list[str] = setting([], "the options as typed; filled in by itself")
     robustness: bool = setting(False, "also under noise, band limits, reverberation, gain and cuts")
     data: EvaluateDataConfig = group(EvaluateDataConfig)
 

@@ -25,7 +25,7 @@ from ser.page import render
 from ser.predict import Predictor
 from ser.service import Service, create_app, read_within, unusable
 from ser.sources import SUFFIXES
-from ser.synthetic import Clip, speak
+from ser.synthetic import SyntheticClip, speak
 from ser.windows import Source
 
 COLUMNS = 1200  # of the log-mel picture of a long recording
@@ -72,12 +72,13 @@ def create_demo(
 
 def write_page(service: Service) -> str:
     facts = service.facts
+    window = min(WINDOW, facts.whole_seconds)
     settings: dict[str, Any] = {
         "labels": facts.labels,
         "maxBytes": service.limits.bytes,
         "maxSeconds": facts.max_seconds,
-        "window": WINDOW,
-        "hop": HOP,
+        "window": window,
+        "hop": window * HOP / WINDOW,
         "suffixes": sorted(SUFFIXES),
     }
     examples = [emotion.value for emotion in Emotion if emotion in facts.labels]
@@ -87,7 +88,9 @@ def write_page(service: Service) -> str:
 @cache
 def write_example(emotion: Emotion) -> bytes:
     """A synthetic clip as a WAV file; nobody is speaking."""
-    waveform = speak(Clip(f"demo/{emotion}", "demo", "female", emotion, "demo", SAMPLE_RATE))
+    waveform = speak(
+        SyntheticClip(f"demo/{emotion}", "demo", "female", emotion, "demo", SAMPLE_RATE)
+    )
     buffer = io.BytesIO()
     soundfile.write(buffer, waveform, SAMPLE_RATE, format="WAV")
     return buffer.getvalue()

@@ -24,7 +24,7 @@ ATTEMPTS_TO_CONNECT = 2  # without a network at all there is little to wait for
 
 
 @dataclass(frozen=True)
-class Source:
+class Origin:
     """The folder of a corpus and where it is from; `version` is that of a Kaggle dataset."""
 
     folder: Path
@@ -43,13 +43,13 @@ class Source:
         return self.folder.parents[1] / f"{self.version}.downloaded-twice"
 
 
-def locate(corpus: Corpus, path: str | None, version: int | None = None) -> Source:
+def locate(corpus: Corpus, path: str | None, version: int | None = None) -> Origin:
     """The folder of a corpus; `path` is a local copy, and then the network is never touched.
 
     Raises ConnectionError, naming both ways out, where no copy can be had.
     """
     if path is not None:
-        return Source(Path(path).expanduser(), "local copy")
+        return Origin(Path(path).expanduser(), "local copy")
     for handle in corpus.handles:
         if source := find_finished(handle, version):
             return source
@@ -72,12 +72,12 @@ def cache_folder() -> Path:
     return Path(os.environ.get("KAGGLEHUB_CACHE", "~/.cache/kagglehub")).expanduser()
 
 
-def describe(handle: str, version: int) -> Source:
+def describe(handle: str, version: int) -> Origin:
     folder = cache_folder() / "datasets" / handle / "versions" / str(version)
-    return Source(folder, f"kaggle.com/datasets/{handle}, version {version}", handle, version)
+    return Origin(folder, f"kaggle.com/datasets/{handle}, version {version}", handle, version)
 
 
-def find_finished(handle: str, version: int | None = None) -> Source | None:
+def find_finished(handle: str, version: int | None = None) -> Origin | None:
     """The newest finished download of a handle (or that version), without asking the network.
 
     kagglehub 1.0 asks for the current version even where a copy is cached, and so fails offline.
@@ -90,7 +90,7 @@ def find_finished(handle: str, version: int | None = None) -> Source | None:
     return max(there, key=lambda source: source.version, default=None)
 
 
-def download(handle: str, version: int | None = None) -> Source:
+def download(handle: str, version: int | None = None) -> Origin:
     """Fetch a Kaggle dataset, trying again after what may pass; kagglehub shows progress.
 
     Raises OSError where it cannot be had.
@@ -145,7 +145,7 @@ def announce(state: RetryCallState) -> None:
     log.warning("Kaggle: %s (%s); again in %.0f s", type(error).__name__, reason, pause)
 
 
-def download_again(corpus: Corpus, source: Source, found: int) -> Source:
+def download_again(corpus: Corpus, source: Origin, found: int) -> Origin:
     """Fetch a download anew in which files are missing, once; what is there stays there.
 
     Raises ConnectionError where it cannot be had.

@@ -16,14 +16,14 @@ from transformers import Wav2Vec2FeatureExtractor
 from ser import exposure, history, report, robustness
 from ser.atomic import replacing_path
 from ser.cache import AudioCache
-from ser.config import EvaluateConfig, Part, TrainConfig
+from ser.config import EvaluateConfig, TrainConfig
 from ser.data import EmotionDataModule
 from ser.findings import Findings
 from ser.judgement import Predicted, judge, judge_by, judge_speakers
 from ser.manifest import Manifest
 from ser.metrics import Scores
 from ser.mistakes import find_mistakes
-from ser.model import load_network, read_temperature, run_folder
+from ser.model import load_network, read_validation, run_folder
 from ser.module import EmotionClassifier
 from ser.robustness import DisturbedAudio, Robustness
 from ser.subject import WHOLE, Subject, adapt, choose
@@ -39,6 +39,7 @@ def evaluate(config: EvaluateConfig) -> Scores:
     quieten()
     checkpoint = Path(config.ckpt)
     network, blueprint = load_network(checkpoint)
+    validation = read_validation(checkpoint)
     settings = adapt(config, blueprint)
     subject = choose(config, settings, blueprint)
     folder = report_folder(config, subject)
@@ -48,13 +49,13 @@ def evaluate(config: EvaluateConfig) -> Scores:
         utterances=subject.utterances,
         logits=predict(module, subject.utterances, settings, config, file=folder / "logits.npy"),
         names=tuple(blueprint.labels),
-        temperature=read_temperature(checkpoint),
+        temperature=validation.temperature,
     )
     audio = cache_of(settings)
     found = Findings(
         checkpoint=checkpoint,
         part=subject.part,
-        command=describe_command(config),
+        command=config.command or [f"ckpt={config.ckpt}"],
         settings=settings,
         blueprint=blueprint,
         parameters=sum(weights.numel() for weights in network.parameters()),
@@ -67,6 +68,8 @@ def evaluate(config: EvaluateConfig) -> Scores:
         exposure=exposure.examine(subject.utterances, subject.train, foreign=subject.part == WHOLE),
         mistakes=find_mistakes(predicted, audio),
         left_out=subject.left_out,
+        synthetic=subject.synthetic,
+        val_uar=validation.uar,
         robustness=disturb(module, predicted, settings, config) if config.robustness else None,
     )
     report.write(found, folder)
@@ -74,20 +77,6 @@ def evaluate(config: EvaluateConfig) -> Scores:
     if folder == run_folder(checkpoint) / "report":
         history.log_test(run_folder(checkpoint), found.overall.scores)
     return found.overall.scores
-
-
-def describe_command(config: EvaluateConfig) -> list[str]:
-    """The options that make evaluate.py do this again."""
-    words = [f"ckpt={config.ckpt}"]
-    if config.part != Part.test:
-        words.append(f"part={config.part}")
-    if config.data.table is not None:
-        words.append(f"data.table={config.data.table}")
-    if config.data.corpora:
-        words.append(f"data.corpora=[{','.join(config.data.corpora)}]")
-    if config.robustness:
-        words.append("robustness=true")
-    return words
 
 
 def report_folder(config: EvaluateConfig, subject: Subject) -> Path:

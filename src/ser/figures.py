@@ -201,10 +201,8 @@ def draw_reliability(panels: Mapping[str, Reliability]) -> Figure:
 
 
 @rc_context(STYLE)
-def draw_curves(
-    panels: Mapping[str, Mapping[str, Curve]], xlabel: str, mark_at: float | None = None
-) -> Figure:
-    """Lines by name in one panel each, labelled at their ends; `mark_at` is where to mark x."""
+def draw_curves(panels: Mapping[str, Mapping[str, Curve]], xlabel: str) -> Figure:
+    """Lines by name in one panel each, named in a legend."""
     columns = max(1, min(3, len(panels)))
     lines = max(1, -(-len(panels) // columns))
     figure = Figure(figsize=(9.6, 0.4 + 3.0 * lines), layout="constrained")
@@ -215,8 +213,6 @@ def draw_curves(
         for colour, (name, (along, values)) in zip(cycle(SERIES), curves.items(), strict=False):
             marker = "o" if len(along) < 12 else None
             axes.plot(along, values, color=colour, lw=1.8, marker=marker, ms=4, label=name)
-        if mark_at is not None:
-            axes.axvline(mark_at, color=FAINT, lw=1.5, zorder=0)
         axes.set_title(title, fontsize=11)
         axes.set_xlabel(xlabel)
         axes.grid(lw=0.5)

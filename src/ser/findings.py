@@ -18,7 +18,8 @@ class Findings:
 
     `part` is train, val or test, or `whole` for all utterances of corpora that were not in the
     training; `manifest` is of the judged data. `left_out` counts the utterances, by emotion, of
-    classes that the model does not know.
+    classes that the model does not know; `synthetic` says that nobody is speaking; `val_uar` is the
+    UAR of this very checkpoint on the validation part, None where it was saved between two.
     """
 
     checkpoint: Path
@@ -35,12 +36,10 @@ class Findings:
     speakers: dict[str, SpeakerScores]
     exposure: Exposure
     mistakes: list[Mistake]
+    synthetic: bool = False
+    val_uar: float | None = None
     left_out: dict[str, int] = field(default_factory=dict)
     robustness: Robustness | None = None
-
-    @property
-    def synthetic(self) -> bool:
-        return self.settings.data.synthetic is not None
 
     @property
     def named_part(self) -> str:

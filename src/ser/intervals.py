@@ -109,7 +109,7 @@ def compute(sums: np.ndarray, classes: int) -> np.ndarray:
     )
 
 
-def resample(columns: np.ndarray, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def bootstrap_ends(columns: np.ndarray, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Low and high ends of METRICS of these sums (speakers, columns), or of their differences.
 
     `columns` may be (systems, speakers, columns) of two systems on the same speakers: then the
@@ -145,7 +145,7 @@ def find_intervals(sums: Tally, seed: int = 0) -> dict[str, Interval]:
     """The interval of each of METRICS; empty for one speaker, or where some are not known."""
     if sums.speakers < 2 or not sums.complete:
         return {}
-    return as_intervals(*resample(sums.columns(), sums.confusion.shape[1], seed))
+    return as_intervals(*bootstrap_ends(sums.columns(), sums.confusion.shape[1], seed))
 
 
 def as_intervals(low: np.ndarray, high: np.ndarray) -> dict[str, Interval]:
@@ -163,7 +163,7 @@ def find_differences(first: Tally, second: Tally, seed: int = 0) -> dict[str, In
     if first.speakers < 2 or not first.complete:
         return {}
     columns = np.stack([first.columns(), second.columns()])
-    return as_intervals(*resample(columns, first.confusion.shape[1], seed))
+    return as_intervals(*bootstrap_ends(columns, first.confusion.shape[1], seed))
 
 
 def mcnemar(first_right: np.ndarray, second_right: np.ndarray) -> float:

@@ -18,10 +18,8 @@ def label(manifest: Manifest, data: DataConfig) -> Manifest:
         if file is not None and corpus in data.corpora:
             table["perceived"] = heard_in(corpus, Path(file), table)
     # Votes for emotions that count as one are votes for that one.
-    winners = [
-        [data.merge.get(name, name) for name in words.split(":") if name]
-        for words in table["perceived"]
-    ]
+    votes = [str(words).split(":") if words else [] for words in table["perceived"]]
+    winners = [[data.merge.get(name, name) for name in names] for names in votes]
     table["perceived"] = [":".join(dict.fromkeys(names)) for names in winners]
     table["emotion"] = table["intended"].replace(data.merge)
     if data.label_by == LabelSource.perceived:

@@ -196,18 +196,27 @@ def read_checkpoint(path: Path) -> tuple[Blueprint, dict[str, torch.Tensor]]:
     return blueprint, weights
 
 
-def read_temperature(path: Path) -> float | None:
-    """What a checkpoint divides its logits by, so that a softmax gives calibrated probabilities.
+@dataclass(frozen=True)
+class Validation:
+    """What the validation part told of a checkpoint, each None where it told nothing.
 
-    It was fitted on the validation part (`ser.calibration`); None where none was. Raises
-    ValueError where the file is no checkpoint.
+    `temperature` divides the logits, so that a softmax gives calibrated probabilities (fitted by
+    `ser.calibration`); `uar` is of these very weights.
     """
+
+    temperature: float | None
+    uar: float | None
+
+
+def read_validation(path: Path) -> Validation:
+    """What a checkpoint holds of its validation; ValueError where the file is no checkpoint."""
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        temperature = checkpoint.get("temperature")
+        temperature, uar = checkpoint.get("temperature"), checkpoint.get("val_uar")
         if temperature is not None and not 0 < float(temperature) < math.inf:
             raise ValueError("no temperature divides by that")
-        return None if temperature is None else float(temperature)
+        plain = (None if value is None else float(value) for value in (temperature, uar))
+        return Validation(*plain)
     except UNREADABLE as error:
         raise ValueError(f"{path} is no checkpoint of this project, or is damaged") from error
 

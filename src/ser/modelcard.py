@@ -10,7 +10,7 @@ from ser import page, provenance
 from ser.atomic import write_text
 from ser.corpora import CORPORA
 from ser.intervals import Interval, show_interval
-from ser.model import Blueprint, read_checkpoint, read_temperature, run_folder
+from ser.model import Blueprint, read_checkpoint, read_validation, run_folder
 from ser.page import Grid, percent
 
 METRICS = {
@@ -41,7 +41,7 @@ def build_card(checkpoint: Path) -> ModelCard:
         "corpora": tabulate_corpora(blueprint),
         "split": blueprint.config["split"],
         "sample_rate": f"{blueprint.sample_rate:,}",
-        "temperature": read_temperature(checkpoint),
+        "temperature": read_validation(checkpoint).temperature,
         "max_seconds": f"{blueprint.config['data']['max_seconds']:g}",
         "group_norm": blueprint.network.get("feat_extract_norm") == "group",
         "report": report,

@@ -55,6 +55,7 @@ class EmotionClassifier(LightningModule):
         self.val_metrics = build_metrics(len(blueprint.labels))
         self.validated: list[tuple[torch.Tensor, torch.Tensor]] = []  # logits and labels
         self.temperature: float | None = None
+        self.val_uar: float | None = None
         self.validated_step = -1
         self.weight = 1.0
 
@@ -117,6 +118,7 @@ class EmotionClassifier(LightningModule):
         self.validated.clear()
         values = self.val_metrics.compute()
         self.val_metrics.reset()
+        self.val_uar = float(values["uar"])
         for name in SCALARS:
             self.log(f"val/{name}", values[name], prog_bar=name == "uar")
         for name in ("precision", "recall", "f1"):
@@ -145,6 +147,7 @@ class EmotionClassifier(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["temperature"] = self.temperature
+        checkpoint["val_uar"] = self.val_uar if self.validated_step == self.global_step else None
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.temperature = checkpoint.get("temperature")

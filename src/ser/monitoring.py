@@ -15,7 +15,7 @@ from ser.audio import SAMPLE_RATE
 
 
 @dataclass(frozen=True)
-class Mistake:
+class ValidationError:
     """A validation utterance (a row of its part) taken for another label."""
 
     loss: float
@@ -53,7 +53,7 @@ class Monitoring(Callback):
     def __init__(self, worst_errors: int = 4) -> None:
         self.worst_errors = worst_errors
         self.meter, self.clock = Meter(), 0.0
-        self.mistakes: list[Mistake] = []
+        self.mistakes: list[ValidationError] = []
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: Any) -> None:
         self.clock = time.perf_counter()
@@ -103,7 +103,7 @@ class Monitoring(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         if self.worst_errors and isinstance(outputs, torch.Tensor):
-            found = [*self.mistakes, *find_mistakes(outputs, batch)]
+            found = [*self.mistakes, *find_errors(outputs, batch)]
             found.sort(key=lambda mistake: -mistake.loss)
             self.mistakes = found[: self.worst_errors]
 
@@ -131,13 +131,13 @@ def read_memory(device: torch.device) -> dict[str, float]:
     return {"speed/gpu_memory_gib": torch.cuda.max_memory_allocated(device) / 2**30}
 
 
-def find_mistakes(logits: torch.Tensor, batch: dict[str, torch.Tensor]) -> list[Mistake]:
+def find_errors(logits: torch.Tensor, batch: dict[str, torch.Tensor]) -> list[ValidationError]:
     """The wrong ones of a batch, from logits (batch, classes)."""
     losses = cross_entropy(logits, batch["labels"], reduction="none")
     probabilities, predicted = logits.softmax(1).max(1)
     wrong = (predicted != batch["labels"]).nonzero().flatten().tolist()
     return [
-        Mistake(
+        ValidationError(
             losses[place].item(),
             int(batch["rows"][place]),
             int(batch["labels"][place]),
@@ -149,7 +149,7 @@ def find_mistakes(logits: torch.Tensor, batch: dict[str, torch.Tensor]) -> list[
 
 
 def play(
-    mistakes: list[Mistake], trainer: Any, labels: list[str], logger: TensorBoardLogger
+    mistakes: list[ValidationError], trainer: Any, labels: list[str], logger: TensorBoardLogger
 ) -> None:
     """Write the audio of mistakes, and a table of what they are and were taken for."""
     data, board, step = trainer.datamodule, logger.experiment, trainer.global_step

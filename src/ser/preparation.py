@@ -65,7 +65,7 @@ def scan(data: DataConfig) -> Manifest:
     )
 
 
-def scan_complete(corpus: Corpus, data: DataConfig) -> tuple[download.Source, Manifest]:
+def scan_complete(corpus: Corpus, data: DataConfig) -> tuple[download.Origin, Manifest]:
     """The files of a corpus; a download in which some are missing is repeated once.
 
     Raises ValueError where there is none at all.
@@ -84,11 +84,11 @@ def scan_complete(corpus: Corpus, data: DataConfig) -> tuple[download.Source, Ma
     return source, part
 
 
-def locate(corpus: Corpus, data: DataConfig) -> download.Source:
+def locate(corpus: Corpus, data: DataConfig) -> download.Origin:
     """Where a corpus lies, downloaded or synthesised first where that is asked for."""
     if data.synthetic is not None:
         folder = synthetic.ensure_corpora(Path(data.synthetic))
-        return download.Source(folder / corpus.name, "synthetic")
+        return download.Origin(folder / corpus.name, "synthetic")
     return download.locate(corpus, data.paths.get(corpus.name), data.versions.get(corpus.name))
 
 

@@ -1,5 +1,6 @@
 """What one job of a command does: train, judge its best checkpoint, add up the jobs so far."""
 
+import logging
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,6 +11,7 @@ from ser.config import EvaluateConfig, EvaluateDataConfig, TrainConfig
 from ser.evaluation import evaluate
 from ser.training import train
 
+log = logging.getLogger(__name__)
 AGGREGATE = "aggregate"
 
 
@@ -32,8 +34,17 @@ def run(config: TrainConfig, sweep: Path | None = None) -> float:
         )
     )
     if sweep is not None:
-        whole = aggregate.add_up(aggregate.find_runs(sweep))
-        aggregate.write(whole, sweep / AGGREGATE)
-        if len(whole.runs) > 1:
-            aggregate.show(whole, sweep / AGGREGATE)
+        add_up(sweep)
     return result.score
+
+
+def add_up(sweep: Path) -> None:
+    """Write the aggregate of the jobs that are done, unless they are of different tasks."""
+    runs = aggregate.find_runs(sweep)
+    if len({frozenset(run.labels) for run in runs}) > 1:
+        log.warning("The jobs of %s have different classes: they are not added up", sweep)
+        return
+    whole = aggregate.add_up(runs)
+    aggregate.write(whole, sweep / AGGREGATE)
+    if len(whole.runs) > 1:
+        aggregate.show(whole, sweep / AGGREGATE)

@@ -10,11 +10,12 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from ser import report_page, splits
+from ser import report_page
 from ser.atomic import replacing, write_text
 from ser.findings import Findings
 from ser.intervals import show_interval
 from ser.judgement import Judgement, Predicted
+from ser.leaks import find_leaks
 from ser.report_figures import draw
 
 SCHEMA = 2  # of metrics.json, docs/metrics.md; a change that breaks readers gets a new number
@@ -70,7 +71,7 @@ def describe_judgement(judgement: Judgement) -> dict[str, Any]:
 
 def describe(findings: Findings) -> dict[str, Any]:
     """The content of metrics.json, as docs/metrics.md explains it."""
-    leaks = splits.find_leaks(findings.manifest.utterances)
+    leaks = find_leaks(findings.manifest.utterances)
     return {
         "schema": SCHEMA,
         "checkpoint": str(findings.checkpoint),
@@ -79,6 +80,7 @@ def describe(findings: Findings) -> dict[str, Any]:
         "manifest": findings.manifest.fingerprint,
         "labels": list(findings.predicted.names),
         "temperature": findings.predicted.temperature,
+        "val_uar": findings.val_uar,
         "overall": describe_judgement(findings.overall),
         "corpora": {name: describe_judgement(each) for name, each in findings.corpora.items()},
         "genders": {name: describe_judgement(each) for name, each in findings.genders.items()},

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ser import history
 from ser.compose import key_of
 from ser.files import read_object
 from ser.intervals import METRICS, Tally, compute, tally
@@ -20,7 +19,7 @@ class JudgedRun:
     """A run whose checkpoint was judged: its name, its settings, and every prediction.
 
     `predictions` (one row an utterance, by id) has the true and the predicted emotion. `chosen_by`
-    is the best validation UAR, None where the run has no log.
+    is its UAR on the validation part, None for a checkpoint that was saved between validations.
     """
 
     name: str
@@ -71,8 +70,6 @@ def read_run(path: Path) -> JudgedRun:
             f" python evaluate.py ckpt={content.get('checkpoint')} again"
         )
     run = folder.parent if folder.name.startswith("report") else folder
-    log = history.read(run)
-    validated = log.scalars.get("val/uar") if log is not None else None
     text = dict.fromkeys(("id", "speaker", "emotion", "predicted"), "str")
     predictions = pd.read_csv(folder / "predictions.csv", dtype=text, keep_default_na=False)
     return JudgedRun(
@@ -83,7 +80,7 @@ def read_run(path: Path) -> JudgedRun:
         synthetic=content["synthetic"],
         command=content["config"].get("command", []),
         predictions=predictions.set_index("id"),
-        chosen_by=max(validated[1]) if validated else None,
+        chosen_by=content["val_uar"],
     )
 
 

@@ -1,6 +1,7 @@
 """search(...) -> the best settings that Optuna found, over runs of `train`."""
 
 import logging
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,7 +127,7 @@ def show(study: optuna.Study, plan: Search) -> None:
     console.print(table)
     if any(trial.state == optuna.trial.TrialState.COMPLETE for trial in finished):
         best = study.best_trial.user_attrs["settings"]
-        command = " ".join(["python train.py", *plan.overrides, *best])
+        command = shlex.join(["python", "train.py", *plan.overrides, *best])
         console.print(f"The best of them again:\n  {command}", soft_wrap=True, markup=False)
 
 

@@ -12,10 +12,10 @@ from typing import BinaryIO
 
 from ser.audio import Clip, Pcm, examine_parts
 
-Source = tuple[str, float, float]  # path, start and end in seconds
+Span = tuple[str, float, float]  # path, start and end in seconds
 
 
-def fill_shard(folder: Path, sources: Sequence[Source]) -> list[Clip]:
+def fill_shard(folder: Path, sources: Sequence[Span]) -> list[Clip]:
     """Decode the sources into one new file of samples, and tell where in it each lies.
 
     Whoever writes its index waits until it is on the disk: a worker has better things to do.
@@ -43,7 +43,7 @@ def store(examined: Iterable[tuple[Clip, Pcm]], file: BinaryIO, shard: str) -> I
         yield replace(clip, shard=shard, offset=offsets[clip.content])
 
 
-def examine_all(sources: Sequence[Source]) -> Iterator[tuple[Clip, Pcm]]:
+def examine_all(sources: Sequence[Span]) -> Iterator[tuple[Clip, Pcm]]:
     """Examine each source; a file that holds several neighbours is opened once for them."""
     for path, parts in groupby(sources, key=lambda source: source[0]):
         yield from examine_parts(Path(path), [(start, end) for _, start, end in parts])

@@ -29,7 +29,7 @@ MAGIC = (
     b".snd",
     b"caff",
 )
-COLUMN = "path"
+COLUMN, ENDS = "path", ("start", "end")
 
 
 def find_all(names: Iterable[str]) -> Iterator[str | BinaryIO]:
@@ -79,7 +79,10 @@ def read_input(stream: BinaryIO) -> Iterator[str | BinaryIO]:
 
 
 def read_table(path: Path) -> Iterator[str]:
-    """The column `path` of a CSV, TSV or Parquet file; relative ones start where the table lies."""
+    """The column `path` of a CSV, TSV or Parquet file; relative ones start where the table lies.
+
+    Raises ValueError where the table means parts of recordings: only whole ones are judged.
+    """
     paths = read_parquet(path) if path.suffix.lower() == ".parquet" else read_csv(path)
     return (str(path.parent / each) for each in paths)
 
@@ -90,7 +93,9 @@ def read_csv(path: Path) -> list[str]:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = csv.DictReader(file, delimiter=delimiter)
             check_columns(path, rows.fieldnames or [])
-            return [row[COLUMN] for row in rows if row[COLUMN]]
+            named = [row for row in rows if row[COLUMN]]
+            check_whole(path, any(row.get(name) for row in named for name in ENDS))
+            return [row[COLUMN] for row in named]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} is no table that can be read: {error}") from error
 
@@ -105,7 +110,10 @@ def read_parquet(path: Path) -> list[str]:
     except ArrowInvalid as error:
         raise ValueError(f"{path} is no Parquet file: {error}") from error
     check_columns(path, file.schema_arrow.names)
-    paths = file.read(columns=[COLUMN])[COLUMN].to_pylist()
+    ends = [name for name in ENDS if name in file.schema_arrow.names]
+    table = file.read(columns=[COLUMN, *ends])
+    check_whole(path, any(table[name].null_count < len(table) for name in ends))
+    paths = table[COLUMN].to_pylist()
     for row, each in enumerate(paths):
         if not isinstance(each, str | None):
             raise ValueError(f"{path}, row {row}: {COLUMN} is {each!r}, and no text")
@@ -116,3 +124,11 @@ def check_columns(path: Path, columns: Iterable[str]) -> None:
     if COLUMN not in columns:
         names = ", ".join(columns) or "none"
         raise ValueError(f"{path} has no column {COLUMN!r}; its columns are {names}")
+
+
+def check_whole(path: Path, parts: bool) -> None:
+    if parts:
+        raise ValueError(
+            f"{path} names parts of recordings by start and end, and recordings are judged whole:"
+            " cut them first, take the two columns out, or use --window for a timeline"
+        )

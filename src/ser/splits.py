@@ -1,10 +1,10 @@
-"""Which utterance is in which part, and proof that nothing leaks between the parts.
+"""Which utterance is in which part.
 
 Assignments depend on the seed and on the utterances alone, not on the order of the rows.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,19 +13,12 @@ from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from ser.corpora import CORPORA
 from ser.data_config import Part, SplitConfig, SplitKind
+from ser.leaks import check_held_out, check_leaks
 from ser.manifest import Manifest, read
 
 DRAWS = 500  # of speakers for a part, of which the most even one is taken
 FEWEST_SPEAKERS = 3  # a corpus of fewer cannot be in three parts
 PARTS = tuple(str(part) for part in Part)
-
-
-@dataclass(frozen=True)
-class Leaks:
-    """What is in more than one part: speakers, and recordings (with their copies)."""
-
-    speakers: tuple[str, ...]
-    recordings: tuple[str, ...]
 
 
 def assign(manifest: Manifest, config: SplitConfig, labels: Sequence[str] = ()) -> Manifest:
@@ -37,6 +30,7 @@ def assign(manifest: Manifest, config: SplitConfig, labels: Sequence[str] = ()) 
     table = manifest.utterances.sort_values("id", ignore_index=True)
     if config.reuse is not None:
         parts = split_as_before(table, Path(config.reuse))
+        check_held_out(table.assign(split=parts), config)
     else:
         parts = KINDS[config.kind](table, config)
     split = replace(manifest, utterances=table.assign(split=parts))
@@ -263,35 +257,3 @@ def check_emotions(table: pd.DataFrame, config: SplitConfig, labels: Sequence[st
                 " cannot be split so; add corpora, change the shares, use another split, or choose"
                 " classes with data.merge or data.labels"
             )
-
-
-def check_leaks(table: pd.DataFrame, config: SplitConfig) -> None:
-    """Raise ValueError where a speaker or a recording is in two parts, if the split promises not.
-
-    A stratified split and a user's own only report it (`find_leaks`).
-    """
-    leaks = find_leaks(table)
-    if config.kind in (SplitKind.stratified, SplitKind.table):
-        return
-    if leaks.recordings:
-        copies = table[table["recording"] == leaks.recordings[0]]
-        raise ValueError(
-            f"split={config.kind} leaks: {len(leaks.recordings)} recordings are in two parts under"
-            f" different names (re-encoded or trimmed), as {' ~ '.join(copies['path'])}; remove all"
-            " copies but one, or use data.near_duplicates=false if they are none"
-        )
-    if leaks.speakers:
-        raise ValueError(
-            f"split={config.kind} leaks: {len(leaks.speakers)} speakers are in two parts,"
-            f" {leaks.speakers[0]} among them; use split=stratified, or another manifest"
-        )
-
-
-def find_leaks(table: pd.DataFrame) -> Leaks:
-    """The speakers and the recordings that are in more than one part."""
-
-    def shared(column: str) -> tuple[str, ...]:
-        parts = table[table[column] != ""].groupby(column)["split"].nunique()
-        return tuple(sorted(parts.index[parts > 1]))
-
-    return Leaks(speakers=shared("speaker"), recordings=shared("recording"))

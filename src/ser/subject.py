@@ -10,7 +10,8 @@ from omegaconf.errors import OmegaConfBaseException
 from ser.cache import AudioCache
 from ser.compose import from_plain
 from ser.config import EvaluateConfig, TrainConfig
-from ser.data_config import DataConfig
+from ser.data_config import Ambiguous, DataConfig, LabelSource
+from ser.labels import LABELS
 from ser.manifest import Manifest, Reason, read
 from ser.model import Blueprint, run_folder
 from ser.preparation import build, prepare
@@ -23,7 +24,8 @@ WHOLE = "whole"  # the part that data are which the model does not know: all of 
 class Subject:
     """What is judged: the utterances of `part` in a manifest, with labels the model knows.
 
-    `train` are the utterances that the model was trained on, as far as they are in the manifest.
+    `train` are the utterances that the model was trained on, as far as they are in the manifest;
+    `synthetic` says that nobody is speaking in what is judged.
     """
 
     manifest: Manifest
@@ -31,6 +33,7 @@ class Subject:
     utterances: pd.DataFrame
     train: pd.DataFrame
     left_out: dict[str, int]
+    synthetic: bool
 
 
 def adapt(config: EvaluateConfig, blueprint: Blueprint) -> TrainConfig:
@@ -59,8 +62,7 @@ def choose(config: EvaluateConfig, settings: TrainConfig, blueprint: Blueprint) 
                 f"data.corpora={asked}: some of these are new to the model and some are not;"
                 " evaluate them one after the other"
             )
-        synthetic = settings.data.synthetic if new else None
-        data = replace(settings.data, corpora=new, table=table, synthetic=synthetic)
+        data = foreign(settings.data, new, table)
         return meet(data, run_folder(Path(config.ckpt)) / "manifest.csv")
     manifest = prepare(settings.data, settings.split)
     check_data(manifest, blueprint, Path(config.ckpt))
@@ -69,7 +71,29 @@ def choose(config: EvaluateConfig, settings: TrainConfig, blueprint: Blueprint) 
         utterances = utterances[utterances["corpus"].isin(asked)].reset_index(drop=True)
     if utterances.empty:
         raise ValueError(f"data.corpora={asked} has no utterance in the {part} part")
-    return Subject(manifest, part, utterances, manifest.part("train"), {})
+    synthetic = settings.data.synthetic is not None
+    return Subject(manifest, part, utterances, manifest.part("train"), {}, synthetic)
+
+
+def foreign(data: DataConfig, corpora: list[str], table: str | None) -> DataConfig:
+    """Data that are new to the model, under those of the rules of its training that apply to them.
+
+    Corpora have no emotions but ours to be merged. What listeners heard chooses and filters only
+    where that is known.
+    """
+    merge = {name: other for name, other in data.merge.items() if table or name in LABELS}
+    votes = {name: file for name, file in data.votes.items() if name in corpora}
+    judged = table is not None or any(votes.values())
+    return replace(
+        data,
+        corpora=corpora,
+        table=table,
+        synthetic=data.synthetic if corpora else None,
+        merge=merge,
+        votes=votes,
+        ambiguous=data.ambiguous if judged else Ambiguous.keep,
+        label_by=data.label_by if judged else LabelSource.intended,
+    )
 
 
 def is_new_table(config: EvaluateConfig, settings: TrainConfig, blueprint: Blueprint) -> bool:
@@ -100,7 +124,7 @@ def meet(data: DataConfig, recorded: Path) -> Subject:
     whole = replace(manifest, utterances=utterances)
     known = read(recorded) if recorded.is_file() else utterances.iloc[:0]
     trained = known[known["split"] == "train"]
-    return Subject(whole, WHOLE, utterances, trained, left_out)
+    return Subject(whole, WHOLE, utterances, trained, left_out, data.synthetic is not None)
 
 
 def changes(config: EvaluateConfig, blueprint: Blueprint) -> dict[str, Any]:

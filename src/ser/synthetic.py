@@ -59,7 +59,7 @@ MANNERS = {
 
 
 @dataclass(frozen=True)
-class Clip:
+class SyntheticClip:
     """One file to write: path below the folder of the corpora, sample rate in Hz."""
 
     path: str
@@ -103,39 +103,39 @@ def write_corpora(folder: Path) -> None:
     (folder / "SYNTHETIC.txt").write_text(NOTICE)
 
 
-def plan_ravdess() -> Iterator[Clip]:
+def plan_ravdess() -> Iterator[SyntheticClip]:
     for actor in range(1, 11):
         gender = "male" if actor % 2 else "female"
         for code, emotion in ravdess.EMOTIONS.items():
             for take in ("01-01", "01-02", "02-01", "02-02"):
                 path = f"ravdess/Actor_{actor:02}/03-01-{code}-01-{take}-{actor:02}.wav"
-                yield Clip(path, f"ravdess/{actor}", gender, emotion, take[:2], 48_000)
+                yield SyntheticClip(path, f"ravdess/{actor}", gender, emotion, take[:2], 48_000)
 
 
-def plan_cremad() -> Iterator[Clip]:
+def plan_cremad() -> Iterator[SyntheticClip]:
     for actor in range(1001, 1011):
         gender = "female" if str(actor) in cremad.WOMEN else "male"
         for code, emotion in cremad.EMOTIONS.items():
             for sentence in ("IEO", "TIE", "DFA", "WSI"):
                 path = f"cremad/AudioWAV/{actor}_{sentence}_{code}_XX.wav"
-                yield Clip(path, f"cremad/{actor}", gender, emotion, sentence, 16_000)
+                yield SyntheticClip(path, f"cremad/{actor}", gender, emotion, sentence, 16_000)
 
 
-def plan_tess() -> Iterator[Clip]:
+def plan_tess() -> Iterator[SyntheticClip]:
     for speaker in ("OAF", "YAF"):
         for code, emotion in tess.EMOTIONS.items():
             for word in ("back", "bite", "food", "germ", "neat", "youth"):
                 folder = f"tess/TESS Toronto emotional speech set data/{speaker}_{emotion}"
                 path = f"{folder}/{speaker}_{word}_{code}.wav"
-                yield Clip(path, f"tess/{speaker}", "female", emotion, word, 24_414)
+                yield SyntheticClip(path, f"tess/{speaker}", "female", emotion, word, 24_414)
 
 
-def plan_savee() -> Iterator[Clip]:
+def plan_savee() -> Iterator[SyntheticClip]:
     for speaker in savee.SPEAKERS:
         for code, emotion in savee.EMOTIONS.items():
             for number in range(1, 5):
                 path = f"savee/ALL/{speaker}_{code}{number:02}.wav"
-                yield Clip(path, f"savee/{speaker}", "male", emotion, f"{number}", 44_100)
+                yield SyntheticClip(path, f"savee/{speaker}", "male", emotion, f"{number}", 44_100)
 
 
 def add_oddities(folder: Path) -> None:
@@ -164,7 +164,7 @@ def generator_of(*words: str) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(digest, "big"))
 
 
-def speak(clip: Clip) -> Waveform:
+def speak(clip: SyntheticClip) -> Waveform:
     """About a second of audio (time,) at 16 kHz."""
     voice, take = generator_of(clip.speaker), generator_of(clip.path)
     male = clip.gender == "male"

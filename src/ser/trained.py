@@ -9,7 +9,7 @@ import torch
 from transformers import AutoConfig, AutoFeatureExtractor, Wav2Vec2FeatureExtractor
 
 from ser.audio import SAMPLE_RATE
-from ser.model import load_network, quieten_hub, read_temperature
+from ser.model import load_network, quieten_hub, read_validation
 from ser.network import FAMILIES, EmotionNetwork, network_class
 
 MAX_SECONDS = 30.0  # for a model that does not say how long its training clips were
@@ -74,7 +74,7 @@ def load_checkpoint(path: Path) -> TrainedModel:
         network=network,
         feature_extractor=Wav2Vec2FeatureExtractor(**blueprint.feature_extractor),
         labels=tuple(blueprint.labels),
-        temperature=read_temperature(path),
+        temperature=read_validation(path).temperature,
         max_seconds=float(blueprint.config["data"]["max_seconds"]),
     )
 

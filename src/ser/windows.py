@@ -221,4 +221,5 @@ def cut(held: Waveform, place: int, window: int, start: int) -> Piece:
 
 
 def not_silent(waveform: Waveform) -> bool:
-    return float(np.abs(waveform).max(initial=0.0)) >= SILENCE
+    """Whether there is any sound; an offset is none, as in `ser.audio.check_samples`."""
+    return len(waveform) > 0 and float(np.ptp(waveform)) >= SILENCE

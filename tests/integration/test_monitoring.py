@@ -9,7 +9,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from ser import manifest
-from ser.monitoring import Meter, find_mistakes
+from ser.monitoring import Meter, find_errors
 from ser.training import train
 
 
@@ -25,7 +25,7 @@ def test_speed_is_counted_over_all_devices_and_waiting_is_a_share():
 def test_mistakes_are_the_wrong_ones_with_what_they_were_taken_for():
     logits = torch.tensor([[9.0, 0.0], [9.0, 0.0], [1.0, 0.0]])
     batch = {"labels": torch.tensor([0, 1, 1]), "rows": torch.tensor([7, 8, 9])}
-    found = find_mistakes(logits, batch)
+    found = find_errors(logits, batch)
     assert [(mistake.row, mistake.label, mistake.predicted) for mistake in found] == [
         (8, 1, 0),
         (9, 1, 0),

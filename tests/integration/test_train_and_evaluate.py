@@ -16,7 +16,7 @@ from ser.data import collate
 from ser.evaluation import evaluate
 from ser.labels import LABELS
 from ser.metrics import score
-from ser.model import load_network, read_checkpoint, read_temperature
+from ser.model import load_network, read_checkpoint, read_validation
 from ser.training import TrainResult, build, resolve_precision, train
 
 
@@ -61,14 +61,14 @@ def test_a_checkpoint_carries_the_temperature_of_its_own_validation(run, quick_c
             logits.append(network(batch["input_values"], attention_mask=mask).logits)
         labels.append(batch["labels"])
     expected = fit_temperature(torch.cat(logits).numpy(), torch.cat(labels).numpy())
-    assert read_temperature(run.checkpoint) == pytest.approx(expected, rel=1e-3)
+    assert read_validation(run.checkpoint).temperature == pytest.approx(expected, rel=1e-3)
 
 
 def test_an_older_checkpoint_has_no_temperature(run, tmp_path):
     checkpoint = torch.load(run.checkpoint, weights_only=True)
     del checkpoint["temperature"]
     torch.save(checkpoint, tmp_path / "older.ckpt")
-    assert read_temperature(tmp_path / "older.ckpt") is None
+    assert read_validation(tmp_path / "older.ckpt").temperature is None
 
 
 def test_a_loaded_network_gives_the_logits_of_the_trained_one(run, quick_config):
@@ -248,7 +248,7 @@ def test_what_is_no_checkpoint_is_refused_in_one_sentence(tmp_path, content):
     with pytest.raises(ValueError, match="is no checkpoint of this project"):
         read_checkpoint(path)
     with pytest.raises(ValueError, match="is no checkpoint of this project"):
-        read_temperature(path)
+        read_validation(path)
 
 
 def test_code_in_a_checkpoint_is_not_run(tmp_path):

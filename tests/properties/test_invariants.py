@@ -11,10 +11,11 @@ from sklearn.metrics import balanced_accuracy_score
 
 from ser.corpora import CORPORA, cremad, ravdess, savee, tess
 from ser.data_config import SplitConfig, SplitKind
+from ser.leaks import find_leaks
 from ser.manifest import COLUMNS, DROPPED_COLUMNS, Manifest, deduplicate
 from ser.metrics import score
 from ser.sampler import BucketBatchSampler
-from ser.splits import assign, find_leaks
+from ser.splits import assign
 
 quick = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

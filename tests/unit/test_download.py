@@ -18,7 +18,7 @@ from typing import ClassVar
 import pytest
 
 from ser.corpora import CORPORA
-from ser.download import Source, download_again, find_finished, locate
+from ser.download import Origin, download_again, find_finished, locate
 
 HANDLE = CORPORA["tess"].handles[0]
 
@@ -109,7 +109,7 @@ def finish(cache: Path, handle: str, version: int, *, marked: bool = True) -> Pa
 
 
 def test_a_local_copy_is_used_as_it_is(tmp_path):
-    assert locate(CORPORA["tess"], str(tmp_path)) == Source(tmp_path, "local copy")
+    assert locate(CORPORA["tess"], str(tmp_path)) == Origin(tmp_path, "local copy")
 
 
 def test_the_newest_finished_download_is_used_without_a_network(kaggle_cache):

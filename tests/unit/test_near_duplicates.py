@@ -10,11 +10,11 @@ from ser.audio import load
 from ser.cache import AudioCache
 from ser.labels import Emotion
 from ser.near_duplicates import count_frequent, group_recordings, sum_up
-from ser.synthetic import Clip, speak
+from ser.synthetic import SyntheticClip, speak
 
 
 def voice(name: str, emotion: Emotion = Emotion.HAPPY) -> np.ndarray:
-    return speak(Clip(name, "x/1", "female", emotion, "1", 16_000))
+    return speak(SyntheticClip(name, "x/1", "female", emotion, "1", 16_000))
 
 
 def group(folder: Path, *paths: Path) -> list[str]:

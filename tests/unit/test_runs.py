@@ -32,17 +32,15 @@ def write_run(tmp_path):
         table.to_csv(folder / "predictions.csv", index=False)
         content = {
             "schema": SCHEMA, "labels": NAMES, "part": "test", "synthetic": False,
-            "checkpoint": f"{name}/checkpoints/best.ckpt", "config": {"command": ["data=all", *command]},
+            "checkpoint": f"{name}/checkpoints/best.ckpt", "val_uar": val, "config": {"command": ["data=all", *command]},
         }  # fmt: skip
         (folder / "metrics.json").write_text(json.dumps(content))
-        (tmp_path / name / "csv").mkdir()
-        (tmp_path / name / "csv" / "metrics.csv").write_text(f"step,val/uar\n1,0.1\n2,{val}\n")
         return tmp_path / name
 
     return write_run
 
 
-def test_a_run_is_read_back_with_its_scores_and_its_best_validation(write_run):
+def test_a_run_is_read_back_with_its_scores_and_its_validation(write_run):
     run = read_run(write_run("a", right=0.7, val=0.66))
     table = run.predictions
     expected = balanced_accuracy_score(table["emotion"], table["predicted"])

@@ -3,8 +3,9 @@ import pytest
 
 from ser.corpora import CORPORA
 from ser.data_config import SplitConfig, SplitKind
+from ser.leaks import Leaks, check_leaks, find_leaks
 from ser.manifest import COLUMNS, DROPPED_COLUMNS, Manifest
-from ser.splits import PARTS, Leaks, assign, check_leaks, find_leaks
+from ser.splits import PARTS, assign
 
 EMOTIONS = ("neutral", "happy", "sad")
 

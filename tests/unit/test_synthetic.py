@@ -11,11 +11,11 @@ from sklearn.model_selection import cross_val_score
 from ser.audio import decode
 from ser.cache import AudioCache
 from ser.labels import LABELS, Emotion
-from ser.synthetic import Clip, ensure_corpora, speak
+from ser.synthetic import SyntheticClip, ensure_corpora, speak
 
 
-def clip(emotion: Emotion, name: str = "x") -> Clip:
-    return Clip(f"{name}.wav", "ravdess/1", "male", emotion, "01", 16_000)
+def clip(emotion: Emotion, name: str = "x") -> SyntheticClip:
+    return SyntheticClip(f"{name}.wav", "ravdess/1", "male", emotion, "01", 16_000)
 
 
 def test_the_same_clip_is_the_same_on_every_machine():
