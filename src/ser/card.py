@@ -8,13 +8,13 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from ser import splits
 from ser.atomic import write_text
 from ser.data_config import Ambiguous, DataConfig, LabelSource, SplitConfig
 from ser.figures import draw_distribution, draw_durations, mark
 from ser.leaks import find_leaks
 from ser.manifest import Manifest, Reason
 from ser.page import Grid, picture, render
+from ser.splits import PARTS
 
 TOUCHED = 0.001  # share of samples at the limit from which a recording counts as clipped a little
 MOST_NAMED = 8  # speakers in a sentence; manifest.csv has them all
@@ -50,8 +50,9 @@ def write(card: Card, folder: Path) -> None:
 
 def render_page(card: Card) -> str:
     """The card as one HTML page, with pictures."""
-    by_part = draw_distribution(card.utterances, "split", splits.PARTS, card.data.label_space)
-    by_corpus = draw_distribution(card.utterances, "corpus", card.corpora, card.data.label_space)
+    shown, labels = card.utterances, card.data.label_space
+    by_part = draw_distribution(shown, "split", PARTS, labels)
+    by_corpus = draw_distribution(shown, "corpus", card.corpora, labels)
     durations = draw_durations(card.utterances, card.corpora)
     for figure in (by_part, by_corpus, durations):
         mark(figure, "utterances", synthetic=card.data.synthetic is not None)
@@ -151,10 +152,10 @@ def tabulate_corpora(card: Card) -> Grid:
 
 def tabulate_parts(card: Card) -> Grid:
     def cells(rows: pd.DataFrame) -> list[str]:
-        parts = [rows[rows["split"] == part] for part in splits.PARTS]
+        parts = [rows[rows["split"] == part] for part in PARTS]
         return [f"{len(part):,} ({count_speakers(part):,})" for part in parts]
 
-    return by_corpus(card, [f"{part} (speakers)" for part in splits.PARTS], cells)
+    return by_corpus(card, [f"{part} (speakers)" for part in PARTS], cells)
 
 
 def tabulate_emotions(card: Card) -> Grid:
@@ -279,11 +280,11 @@ def show(card: Card) -> None:
         console.print(notice, style="bold yellow")
     lost = card.manifest.dropped["corpus"].value_counts()
     table = Table("corpus")
-    for column in (*splits.PARTS, "hours", "speakers", "dropped"):
+    for column in (*PARTS, "hours", "speakers", "dropped"):
         table.add_column(column, justify="right")
     for name in card.corpora:
         rows = card.utterances[card.utterances["corpus"] == name]
-        parts = [f"{(rows['split'] == part).sum():,}" for part in splits.PARTS]
+        parts = [f"{(rows['split'] == part).sum():,}" for part in PARTS]
         hours = f"{rows['seconds'].sum() / 3600:.2f}"
         table.add_row(name, *parts, hours, str(count_speakers(rows)), f"{lost.get(name, 0):,}")
     console.print(table)

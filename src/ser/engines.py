@@ -28,6 +28,8 @@ def judge_here(job: Job, wanted: Wanted) -> int:
     if job.window is not None and kind == Format.csv:
         print("CSV holds no timeline; json, jsonl and parquet do", file=sys.stderr)
     predictor = job.load()
+    if predictor.synthetic:
+        print("This model learned from synthetic tones: it knows no speech", file=sys.stderr)
     results = job.judge(predictor, found if known is None else known)
     # The results themselves show how far it is.
     seen = sys.stdout.isatty() and wanted.output is None

@@ -20,6 +20,8 @@ from ser.parity import collect_clips, compare, require_parity
 from ser.predict import Predictor
 from ser.trained import OURS, TrainedModel, find_checkpoint, load_trained
 
+KEPT = ("temperature", "max_seconds", "synthetic")  # what transformers has no name for
+
 
 def export_hugging_face(source: str, folder: Path, clips: Sequence[str] = ()) -> str:
     """Write a folder that `transformers.pipeline` loads; what the parity check found.
@@ -37,7 +39,7 @@ def export_hugging_face(source: str, folder: Path, clips: Sequence[str] = ()) ->
         )
     with new_folder(folder) as draft:
         model.network.config.architectures = None  # the class writes its own name
-        settings = {"temperature": model.temperature, "max_seconds": model.max_seconds}
+        settings = {name: getattr(model, name) for name in KEPT}
         setattr(model.network.config, OURS, settings)
         model.network.save_pretrained(draft)
         model.feature_extractor.save_pretrained(draft)
@@ -106,6 +108,7 @@ def write_labels(model: TrainedModel, temperature: float, folder: Path) -> None:
         "labels": list(model.labels),
         "sample_rate": SAMPLE_RATE,
         "temperature": temperature,
+        "synthetic": model.synthetic,
         "inputs": {
             "waveforms": "float32 (batch, time), mono, right-padded with zeros",
             "attention_mask": "int64 (batch, time), 1 where there is sound, 0 where padding",

@@ -46,6 +46,9 @@ class Exposure:
         said = ""
         if self.sentences:
             said = f"; of its {self.sentences} sentences, training heard {self.seen_sentences}"
+        if self.sentences == 1:
+            heard = "heard there, too" if self.seen_sentences else "not heard there"
+            said = f"; its only sentence was {heard}"
         copies = ""
         if self.near_copies:
             copies = f"; {self.near_copies} of {self.recordings} recordings were heard there, too"

@@ -39,6 +39,7 @@ def build_card(checkpoint: Path) -> ModelCard:
         "pretrained": blueprint.config["model"]["backbone"]["pretrained"],
         "synthetic": is_synthetic(blueprint),
         "corpora": tabulate_corpora(blueprint),
+        "noncommercial": list_noncommercial(blueprint),
         "split": blueprint.config["split"],
         "sample_rate": f"{blueprint.sample_rate:,}",
         "temperature": read_validation(checkpoint).temperature,
@@ -74,21 +75,21 @@ def is_synthetic(blueprint: Blueprint) -> bool:
 def describe_model(blueprint: Blueprint, report: dict[str, Any] | None) -> ModelCardData:
     """The metadata that the hub reads and searches."""
     backbone, data = blueprint.config["model"]["backbone"], blueprint.config["data"]
-    corpora = data["corpora"]
-    real = [] if is_synthetic(blueprint) else corpora
-    titles = " and ".join(CORPORA[name].title for name in corpora) or "a table"
+    table = Path(data["table"]).stem if data.get("table") else None
+    corpora, synthetic = data["corpora"], is_synthetic(blueprint)
+    titles = [CORPORA[name].title for name in corpora] + ([table] if table else [])
     return ModelCardData(
-        language="en" if real else None,
-        license="other" if real else "mit",
-        license_name="corpus-terms" if real else None,
+        language=None if synthetic or table else "en",
+        license="mit" if synthetic else "other",
+        license_name=None if synthetic else "corpus-terms",
         library_name="transformers",
         pipeline_tag="audio-classification",
         base_model=backbone["name"] if backbone["pretrained"] else None,
-        datasets=real or None,
+        datasets=None if synthetic else corpora or None,
         metrics=["accuracy", "recall", "f1"],
         tags=["speech-emotion-recognition", "audio-classification"],
-        model_name=f"speech-emotion-{'-'.join(corpora) or 'table'}",
-        eval_results=None if report is None else list_results(report, titles),
+        model_name=f"speech-emotion-{'-'.join([*corpora, *([table] if table else [])])}",
+        eval_results=None if report is None else list_results(report, " and ".join(titles)),
     )
 
 
@@ -118,6 +119,12 @@ def tabulate_corpora(blueprint: Blueprint) -> Grid:
     if table := blueprint.config["data"].get("table"):
         rows.append([Path(table).name, "see its owner", ""])
     return Grid(["corpus", "licence", "reference"], rows)
+
+
+def list_noncommercial(blueprint: Blueprint) -> list[str]:
+    """The corpora it was trained on that may not be used for business."""
+    used = [CORPORA[name] for name in blueprint.config["data"]["corpora"]]
+    return [each.title for each in used if "NC" in each.licence or "research" in each.licence]
 
 
 def tabulate_scores(report: dict[str, Any]) -> Grid:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ser.audio import SAMPLE_RATE, Waveform
-from ser.batch import pad
+from ser.batch import MIN_SAMPLES, pad
 from ser.export import new_folder, write_labels
 from ser.parity import collect_clips, compare, require_parity
 from ser.predict import Predictor
@@ -36,14 +36,24 @@ class OnnxNetwork(nn.Module):
         self, waveforms: torch.Tensor, attention_mask: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits and probabilities (batch, classes) of waveforms (batch, time) at 16 kHz."""
+        # As `ser.batch.pad` does: what is shorter than the network needs counts as so long.
+        waveforms, attention_mask = lengthen(waveforms), lengthen(attention_mask)
         valid = attention_mask.to(waveforms.dtype)
         if self.normalises:  # each on its own, as Wav2Vec2FeatureExtractor does
             count = valid.sum(1, keepdim=True)
             centred = waveforms - (waveforms * valid).sum(1, keepdim=True) / count
             variance = (centred.square() * valid).sum(1, keepdim=True) / count
             waveforms = centred * torch.rsqrt(variance + 1e-7)
-        logits = self.network(waveforms * valid, attention_mask=attention_mask).logits
+        ends = attention_mask.sum(1, keepdim=True).clamp(min=MIN_SAMPLES)
+        heard = (torch.arange(valid.shape[1])[None] < ends).to(attention_mask.dtype)
+        logits = self.network(waveforms * valid, attention_mask=heard).logits
         return logits, (logits / self.temperature).softmax(-1)
+
+
+def lengthen(values: torch.Tensor) -> torch.Tensor:
+    """Values (batch, time) with zeros behind, where there are fewer than MIN_SAMPLES."""
+    missing: Any = torch.sym_max(MIN_SAMPLES - values.shape[1], 0)
+    return torch.cat([values, values.new_zeros(values.shape[0], missing)], 1)
 
 
 def export_onnx(

@@ -35,7 +35,7 @@ class Predictor:
     divided by (1.0 for the model's own probabilities), `max_seconds` how long a recording is
     judged in one piece where no sliding windows are asked for; `device` is where the network is.
     With `precision` bf16 it is up to twice as fast where the device has it, and a probability is
-    off by less than a hundredth.
+    off by less than a hundredth. `synthetic` says that it learned from tones that nobody spoke.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Predictor:
         self.device = choose_device(device)
         self.network = model.network.to(self.device)  # pyright: ignore[reportArgumentType]
         self.name, self.labels, self.max_seconds = model.name, model.labels, model.max_seconds
-        self.feature_extractor = model.feature_extractor
+        self.feature_extractor, self.synthetic = model.feature_extractor, model.synthetic
         self.temperature = 1.0 if raw or model.temperature is None else model.temperature
         self.precision = Precision(precision)
 

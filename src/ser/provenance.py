@@ -5,11 +5,13 @@ import os
 import platform
 import subprocess
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
+from lightning import Trainer
 
 from ser.atomic import write_text
 
@@ -21,7 +23,9 @@ FILE = "provenance.json"
 class Provenance:
     """The machine and the software that a command ran with, and how long it took.
 
-    `joules` is what its GPUs used meanwhile; None where nothing counts it.
+    `devices` are its GPUs on this machine, and `joules` is what they used meanwhile; None where
+    nothing counts it. Of a run that was resumed, seconds and joules are those of all its legs that
+    were not killed on the spot.
     """
 
     seconds: float
@@ -36,18 +40,28 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Beginning:
-    """When a work began, and what the counters of the GPUs said then."""
+    """When a work began, on which GPUs, and what their counters said then."""
 
     time: float
+    gpus: tuple[int, ...]
     joules: float | None
 
 
-def begin(*, on_gpu: bool) -> Beginning:
-    return Beginning(time.monotonic(), read_energy() if on_gpu else None)
+def begin(gpus: Iterable[int] = ()) -> Beginning:
+    """Work that begins now, on the GPUs of these numbers."""
+    chosen = tuple(gpus)
+    return Beginning(time.monotonic(), chosen, read_energy(chosen) if chosen else None)
 
 
-def read_energy() -> float | None:
-    """What the GPUs at hand have used since their driver was loaded, in joules.
+def gpus_of(trainer: Trainer) -> list[int]:
+    """The numbers of the GPUs that a trainer uses on this machine."""
+    alone = [trainer.strategy.root_device]
+    devices: list[torch.device] = getattr(trainer.strategy, "parallel_devices", None) or alone
+    return [device.index or 0 for device in devices if device.type == "cuda"]
+
+
+def read_energy(gpus: Iterable[int]) -> float | None:
+    """What these GPUs have used since their driver was loaded, in joules.
 
     None without nvidia-ml-py (`pip install 'ser[energy]'`), or where a GPU does not count it.
     """
@@ -57,24 +71,25 @@ def read_energy() -> float | None:
         return None
     try:
         pynvml.nvmlInit()
-        uuids = [torch.cuda.get_device_properties(i).uuid for i in range(torch.cuda.device_count())]
+        uuids = [torch.cuda.get_device_properties(i).uuid for i in gpus]
         handles = [pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}") for uuid in uuids]
         return sum(map(pynvml.nvmlDeviceGetTotalEnergyConsumption, handles)) / 1000
     except pynvml.NVMLError:
         return None
 
 
-def observe(beginning: Beginning, *, on_gpu: bool) -> Provenance:
-    """The machine and software at hand, and what the work took since its beginning."""
-    count = torch.cuda.device_count() if on_gpu else 0
-    now = begin(on_gpu=on_gpu)
-    joules = None
+def observe(beginning: Beginning, before: Provenance | None = None) -> Provenance:
+    """The machine and software at hand, and what the work took since its beginning.
+
+    `before` tells of the legs of the same work that were done before.
+    """
+    now, joules = begin(beginning.gpus), None
     if now.joules is not None and beginning.joules is not None:
-        joules = now.joules - beginning.joules
+        joules = now.joules - beginning.joules + ((before and before.joules) or 0)
     return Provenance(
-        seconds=round(now.time - beginning.time, 1),
+        seconds=round(now.time - beginning.time + (before.seconds if before else 0), 1),
         joules=joules,
-        devices=[torch.cuda.get_device_name(index) for index in range(count)],
+        devices=[torch.cuda.get_device_name(index) for index in beginning.gpus],
         processor=processor(),
         cores=os.cpu_count() or 1,
         system=f"{platform.system()} {platform.release()}, Python {platform.python_version()}",

@@ -77,7 +77,8 @@ def describe(findings: Findings) -> dict[str, Any]:
     corpora = ", ".join(findings.corpora)
     return {
         "title": f"Emotion recognition: {findings.named_part}",
-        "subtitle": f"{scores.utterances:,} utterances of {overall.speakers:,} speakers"
+        "subtitle": f"{scores.utterances:,} utterances of {overall.speakers:,} speaker"
+        f"{'' if overall.speakers == 1 else 's'}"
         f" ({corpora}), judged by {findings.settings.model.backbone.name}",
         "notices": find_notices(findings),
         "headline": list_headline(overall),
@@ -231,7 +232,18 @@ def describe_calibration(findings: Findings) -> str:
     return (
         f"A temperature of {temperature:.2f} was fitted on the validation part (the network was"
         f" {sure} there); predictions divide the logits by it. It changes no decision. A dot on"
-        " the diagonal is right as often as it claims."
+        f" the diagonal is right as often as it claims.{describe_harm(findings.overall)}"
+    )
+
+
+def describe_harm(overall: Judgement) -> str:
+    """A sentence where the temperature fits what is judged worse than none, or nothing."""
+    before, after = overall.probabilities, overall.calibrated
+    if after is None or after.calibration_error <= before.calibration_error:
+        return ""
+    return (
+        f" Here it did not help: the calibration error is {after.calibration_error:.1%} with it and"
+        f" {before.calibration_error:.1%} without (--raw predicts without)."
     )
 
 

@@ -63,6 +63,7 @@ class Facts(BaseModel):
     max_megabytes: float
     max_seconds: float
     max_windows: int
+    synthetic: bool
 
 
 PROBLEMS = {
@@ -105,6 +106,7 @@ class Service:
             max_megabytes=self.limits.megabytes,
             max_seconds=self.limits.audio_seconds,
             max_windows=MOST_WINDOWS,
+            synthetic=self.predictor.synthetic,
         )
 
     async def judge(

@@ -22,7 +22,8 @@ class TrainedModel:
     """A network in evaluation mode, and what it takes to use it.
 
     `labels` are in the order of the logits; `temperature` divides them for calibrated
-    probabilities, where one was fitted; `max_seconds` is the length of the longest training clips.
+    probabilities, where one was fitted; `max_seconds` is the length of the longest training clips;
+    `synthetic` says that it learned from tones that nobody spoke.
     """
 
     name: str
@@ -31,6 +32,7 @@ class TrainedModel:
     labels: tuple[str, ...]
     temperature: float | None
     max_seconds: float
+    synthetic: bool = False
 
 
 def load_trained(source: str | Path) -> TrainedModel:
@@ -76,6 +78,7 @@ def load_checkpoint(path: Path) -> TrainedModel:
         labels=tuple(blueprint.labels),
         temperature=read_validation(path).temperature,
         max_seconds=float(blueprint.config["data"]["max_seconds"]),
+        synthetic=blueprint.config["data"].get("synthetic") is not None,
     )
 
 
@@ -111,4 +114,5 @@ def load_pretrained(name: str) -> TrainedModel:
         labels=tuple(config.id2label[index] for index in range(config.num_labels)),
         temperature=ours.get("temperature"),
         max_seconds=float(ours.get("max_seconds", MAX_SECONDS)),
+        synthetic=bool(ours.get("synthetic", False)),
     )

@@ -14,7 +14,6 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning import Trainer, seed_everything
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning.pytorch.accelerators import CUDAAccelerator
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -35,6 +34,7 @@ from ser.model import (
     build_feature_extractor,
     build_network,
     plain,
+    run_folder,
 )
 from ser.module import EmotionClassifier
 from ser.preparation import prepare
@@ -82,17 +82,19 @@ def train(config: TrainConfig, callbacks: Sequence[Callback] = ()) -> TrainResul
             Path(config.ckpt), config, Blueprint(**module.hparams), trainer.world_size
         )
     record(manifest, config)
-    on_gpu = isinstance(trainer.accelerator, CUDAAccelerator)
-    beginning = provenance.begin(on_gpu=on_gpu)
-    if config.reuses_hidden_states:
-        data.keep_hidden_states(module.network, trainer)
-    elif config.model.freezes_layers and config.model.cache_hidden_states:
-        log.info("hidden states are not kept: SpecAugment or augmentation makes each epoch differ")
-    fit(trainer, module, data, config)
-    if not config.trainer.fast_dev_run:
-        finish_epoch(trainer, module, data)
-    observed = provenance.observe(beginning, on_gpu=on_gpu)
-    rank_zero_only(provenance.write)(observed, Path(config.output_dir))
+    before = None if config.ckpt is None else provenance.read(run_folder(Path(config.ckpt)))
+    beginning = provenance.begin(provenance.gpus_of(trainer))
+    try:
+        if config.reuses_hidden_states:
+            data.keep_hidden_states(module.network, trainer)
+        elif config.model.freezes_layers and config.model.cache_hidden_states:
+            log.info("hidden states are not kept: SpecAugment or augmentation changes them")
+        fit(trainer, module, data, config)
+        if not config.trainer.fast_dev_run:
+            finish_epoch(trainer, module, data)
+    finally:  # a leg that was stopped counts too
+        observed = provenance.observe(beginning, before)
+        rank_zero_only(provenance.write)(observed, Path(config.output_dir))
     return conclude(trainer, config)
 
 

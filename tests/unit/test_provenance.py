@@ -12,7 +12,7 @@ from ser.report_page import kilowatt_hours
 
 
 def test_what_is_written_is_read_back(tmp_path):
-    observed = provenance.observe(provenance.begin(on_gpu=False), on_gpu=False)
+    observed = provenance.observe(provenance.begin())
     assert observed.cores >= 1
     assert observed.devices == []
     assert observed.joules is None
@@ -22,7 +22,7 @@ def test_what_is_written_is_read_back(tmp_path):
 
 
 def test_an_older_record_knows_no_energy(tmp_path):
-    provenance.write(provenance.observe(provenance.begin(on_gpu=False), on_gpu=False), tmp_path)
+    provenance.write(provenance.observe(provenance.begin()), tmp_path)
     plain = json.loads((tmp_path / provenance.FILE).read_text())
     del plain["joules"]
     (tmp_path / provenance.FILE).write_text(json.dumps(plain))
@@ -51,16 +51,16 @@ def counters(monkeypatch) -> dict[str, float]:
 
 
 def test_energy_is_what_the_gpus_counted_meanwhile(counters):
-    beginning = provenance.begin(on_gpu=True)
+    beginning = provenance.begin([0, 1])
     counters["GPU-a"] += 7.2e6 * 1000
-    observed = provenance.observe(beginning, on_gpu=True)
+    observed = provenance.observe(beginning)
     assert observed.joules == pytest.approx(7.2e6)
     assert observed.devices == ["card 0", "card 1"]
     assert kilowatt_hours(observed).startswith("2 kWh")
 
 
 def test_a_gpu_that_does_not_count_leaves_the_energy_unknown(counters, monkeypatch):
-    beginning = provenance.begin(on_gpu=True)
+    beginning = provenance.begin([0, 1])
     del counters["GPU-b"]
     monkeypatch.setattr(sys.modules["pynvml"], "NVMLError", KeyError)
-    assert provenance.observe(beginning, on_gpu=True).joules is None
+    assert provenance.observe(beginning).joules is None
