@@ -146,13 +146,14 @@ def show(comparison: Comparison) -> None:
     """Print a table that fits a terminal, and the warnings."""
     console, table = Console(soft_wrap=True), Table()
     table.add_column("run", overflow="fold")
-    for column in ("val UAR", "UAR", "minus the first", "McNemar p", "utterances"):
+    for column in ("val UAR", "UAR", "minus the first", "p", "n"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in comparison.tabulate().rows:
         name, validated, uar, interval, _, _, difference, between, p, utterances = row
         found = f"{difference}\n{between}" if p != "–" else ""
         table.add_row(name, validated, f"{uar}\n{interval}", found, p, utterances)
     console.print(table)
+    console.print("p is that of McNemar's test, n counts utterances.")
     if any(each and each.certain for each in comparison.differences.values()):
         console.print("* the interval of the difference does not hold 0")
     for words in comparison.warnings():

@@ -80,7 +80,7 @@ def read_run(path: Path) -> JudgedRun:
         synthetic=content["synthetic"],
         command=content["config"].get("command", []),
         predictions=predictions.set_index("id"),
-        chosen_by=content["val_uar"],
+        chosen_by=content.get("val_uar"),
     )
 
 

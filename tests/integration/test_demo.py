@@ -1,6 +1,8 @@
 """The page of `ser demo` in a browser: a clip goes in, a prediction comes out."""
 
 import io
+import json
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -156,6 +158,20 @@ def test_nothing_is_wider_than_the_screen(browser, address, write_tone, tmp_path
     wait_for_answer(page)
     assert page.evaluate("document.documentElement.scrollWidth") == width
     page.close()
+
+
+def test_a_model_of_short_clips_is_asked_for_windows_it_hears(predictor, tmp_path, monkeypatch):
+    monkeypatch.setattr(predictor, "max_seconds", 1.5)
+    path = tmp_path / "long.wav"
+    soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 10 * 16_000), 16_000)
+    with TestClient(create_demo(predictor)) as client:
+        text = client.get("/").text
+        settings = json.loads(re.findall(r'id="settings">(.*?)</script>', text)[0])
+        assert (settings["window"], settings["hop"]) == (1.5, 0.5)
+        query = {name: settings[name] for name in ("window", "hop")}
+        files = {"file": path.read_bytes()}
+        assert client.post("/predict", params=query, files=files).status_code == 200
+        assert "knows nothing about speech" in " ".join(text.split())  # it is one of tones
 
 
 def test_the_page_allows_no_script_but_its_own_and_names_model_and_limits(predictor):

@@ -163,3 +163,23 @@ print(json.dumps(dict(zip(known["labels"], map(float, row)))))
     alone = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     [expected] = Predictor.from_checkpoint(checkpoint, "cpu")([clip])
     assert json.loads(alone.stdout) == pytest.approx(expected.probabilities, abs=1e-5), alone.stderr
+    check_short_clips(folder / "model.onnx", Predictor.from_checkpoint(checkpoint, "cpu"))
+
+
+def check_short_clips(model: Path, predictor: Predictor) -> None:
+    """One by one, without the padding that the network needs, and in a batch with a long one."""
+    from onnxruntime import InferenceSession
+
+    session = InferenceSession(model)
+    generator = np.random.default_rng(0)
+    clips = [generator.normal(0, 0.1, length).astype(np.float32) for length in (16, 1000, 3000)]
+    for clip in clips:
+        feed = {"waveforms": clip[None], "attention_mask": np.ones((1, len(clip)), np.int64)}
+        found: Any = session.run(["logits"], feed)[0]
+        np.testing.assert_allclose(found, predictor.logits([clip]), atol=1e-4)
+    clips.append(generator.normal(0, 0.1, 16_000).astype(np.float32))
+    values, mask = np.zeros((4, 16_000), np.float32), np.zeros((4, 16_000), np.int64)
+    for row, clip in enumerate(clips):
+        values[row, : len(clip)], mask[row, : len(clip)] = clip, 1
+    found = session.run(["logits"], {"waveforms": values, "attention_mask": mask})[0]
+    np.testing.assert_allclose(found, predictor.logits(clips), atol=1e-4)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import pytest
 from huggingface_hub import ModelCard
 
 from ser.config import EvaluateConfig
+from ser.corpora import CORPORA
 from ser.evaluation import evaluate
-from ser.modelcard import write_model_card
+from ser.model import read_checkpoint
+from ser.modelcard import describe_model, list_noncommercial, write_model_card
 
 
 @pytest.fixture(scope="module")
@@ -41,3 +44,18 @@ def test_the_card_is_read_back_with_the_scores_of_the_report(run, tmp_path):
     assert "26 of 26 test speakers were heard in training" in card.text
     assert "Not for judging people" in card.text
     assert "Regulation 2024/1689" in card.text
+
+
+def test_a_model_of_the_users_own_table_has_no_licence_of_ours(run):
+    blueprint = read_checkpoint(run)[0]
+    data = {"synthetic": None, "corpora": [], "table": "data/mine.csv"}
+    own = replace(blueprint, config=blueprint.config | {"data": blueprint.config["data"] | data})
+    found = describe_model(own, None)
+    assert (found.license, found.license_name) == ("other", "corpus-terms")
+    assert found.language is None
+    assert found.model_name == "speech-emotion-mine"
+    assert list_noncommercial(own) == []
+    mixed = own.config["data"] | {"corpora": ["cremad", "tess"]}
+    assert list_noncommercial(replace(own, config=own.config | {"data": mixed})) == [
+        CORPORA["tess"].title
+    ]

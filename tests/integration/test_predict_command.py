@@ -127,6 +127,10 @@ def test_a_mistake_is_one_sentence_at_once(arguments, message):
     assert done.stdout == "heavy: []\n"
 
 
+def test_a_model_of_tones_says_so(run, folder):
+    assert "it knows no speech" in predict(folder, "--ckpt", run).stderr
+
+
 def test_sigterm_leaves_nothing_half_written(run, tmp_path):
     command = [sys.executable, "-m", "ser.cli", "predict", "-", "--ckpt", str(run)]
     waiting = subprocess.Popen(

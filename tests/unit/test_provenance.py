@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -64,3 +65,21 @@ def test_a_gpu_that_does_not_count_leaves_the_energy_unknown(counters, monkeypat
     del counters["GPU-b"]
     monkeypatch.setattr(sys.modules["pynvml"], "NVMLError", KeyError)
     assert provenance.observe(beginning).joules is None
+
+
+def test_only_the_gpus_that_were_used_are_counted(counters):
+    beginning = provenance.begin([1])
+    counters["GPU-a"] += 1e9  # another job's
+    counters["GPU-b"] += 5_000
+    observed = provenance.observe(beginning)
+    assert observed.joules == pytest.approx(5)
+    assert observed.devices == ["card 1"]
+
+
+def test_the_legs_of_a_resumed_run_are_added_up(counters):
+    before = replace(provenance.observe(provenance.begin([0])), seconds=60.0, joules=7.0)
+    beginning = provenance.begin([0])
+    counters["GPU-a"] += 5_000
+    observed = provenance.observe(beginning, before)
+    assert observed.seconds >= 60
+    assert observed.joules == pytest.approx(12)

@@ -198,3 +198,35 @@ def test_a_damaged_report_is_one_sentence(write_run, content):
 def test_a_run_that_is_not_there_is_called_so(tmp_path):
     with pytest.raises(ValueError, match="there is no folder"):
         read_run(tmp_path / "typo")
+
+
+def test_a_sweep_of_folds_and_seeds_is_not_called_one_of_seeds(write_run, tmp_path):
+    for number, (fold, seed) in enumerate([(1, 0), (1, 1), (2, 0), (2, 1)]):
+        speakers = range(10 * fold, 10 * fold + 10)
+        command = (f"split.fold={fold}", f"seed={seed}")
+        write_run(str(number), right=0.6, seed=number, speakers=speakers, command=command)
+    whole = aggregate.add_up(aggregate.find_runs(tmp_path))
+    assert whole.repeated
+    assert not whole.seeds_alone
+    assert "some on the same utterances" in whole.describe()
+
+
+def relabel(folder: Path, labels: tuple[str, ...]) -> Path:
+    file = folder / "report" / "metrics.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"labels": labels}))
+    return folder
+
+
+def test_classes_in_another_order_are_the_same_classes(write_run):
+    one, two = write_run("a", right=0.5), write_run("b", right=0.8, seed=1)
+    plain = comparison.compare([read_run(one), read_run(two)])
+    turned = comparison.compare([read_run(one), read_run(relabel(two, NAMES[::-1]))])
+    assert turned.differences == plain.differences
+    assert aggregate.add_up([read_run(one), read_run(two)]).pooled.utterances == 480
+
+
+def test_other_classes_are_compared_with_a_warning(write_run):
+    one, two = write_run("a", right=0.5), relabel(write_run("b", right=0.8), (*NAMES, "fear"))
+    found = comparison.compare([read_run(one), read_run(two)])
+    assert found.differences == {"b": None}
+    assert any("different classes" in words for words in found.warnings())

@@ -68,6 +68,7 @@ def test_a_table_names_files_beside_it_or_anywhere(folder, suffix):
     [
         ("a.csv", b"file,label\nx.wav,sad\n", "has no column 'path'; its columns are file, label"),
         ("a.csv", b"", "its columns are none"),
+        ("a.csv", b"path,start\nx.wav,\ny.wav,0.5\n", "names parts of recordings by start and end"),
         ("a.csv", b"path\n\xff\xfe", "no table that can be read"),
         ("a.parquet", b"PARnothing", "is no Parquet file"),
     ],

@@ -256,3 +256,18 @@ def test_a_single_emotion_is_refused():
     frame = table({"ravdess": 10})
     with pytest.raises(ValueError, match=r"one emotion only \(sad\)"):
         split(frame[frame["emotion"] == "sad"])
+
+
+def test_a_split_that_does_not_hold_out_is_not_used_again_as_if_it_did(tmp_path):
+    frame = table({"ravdess": 10, "savee": 4})
+    done = split(frame, "corpus", held_out=["savee"])
+    other = split(frame, "speaker")
+    for number, each in enumerate((done, other)):
+        whole = each.assign(**{name: "" for name in COLUMNS if name not in each})
+        (tmp_path / str(number)).mkdir()
+        Manifest(whole, pd.DataFrame()).write(tmp_path / str(number))
+    files = [str(tmp_path / str(number) / "manifest.csv") for number in (0, 1)]
+    again = split(frame, "corpus", held_out=["savee"], reuse=files[0])
+    assert again["split"].tolist() == done["split"].tolist()
+    with pytest.raises(ValueError, match=r"split\.held_out=\['savee'\], but split\.from="):
+        split(frame, "corpus", held_out=["savee"], reuse=files[1])

@@ -173,3 +173,12 @@ def test_what_listeners_heard_can_filter_or_replace_the_label(table, read):
     heard = read(table(text), label_by="perceived")
     assert heard.utterances["emotion"].tolist() == ["happy", "sad", "sad", "sad"]
     assert heard.dropped["detail"].tolist() == ["heard as happy:sad, agreement 0.5"]
+
+
+def test_what_is_left_out_of_the_labels_was_still_heard(table, read):
+    text = "path,emotion,perceived\n0.wav,happy,bored\n1.wav,sad,sad\n2.wav,happy,happy:bored\n"
+    settings = {"label_map": {"bored": None}}
+    assert read(table(text), **settings).utterances["agreement"].tolist() == [0.0, 1.0, 0.5]
+    heard = read(table(text), label_by="perceived", **settings)
+    assert heard.utterances["id"].tolist() == ["my/1.wav"]
+    assert heard.dropped["reason"].tolist() == ["left_out", "ambiguous"]
