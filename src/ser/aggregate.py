@@ -16,12 +16,13 @@ from ser.atomic import write_text
 from ser.compose import key_of
 from ser.figures import draw_confusion, draw_intervals, mark
 from ser.intervals import Interval, find_intervals, show_interval
-from ser.metrics import Scores, score
+from ser.metrics import Scores, baselines, score
 from ser.page import Grid, count, percent
 from ser.report import shorten, to_json
 from ser.runs import JudgedRun, is_report, name_apart, read_run
 
 SCHEMA = 1  # of aggregate.json
+CAPTION = "UAR with its interval of 95 % confidence, by a bootstrap that draws speakers"
 METRICS = ("uar", "accuracy", "macro_f1", "weighted_f1")
 
 
@@ -146,7 +147,8 @@ def write(aggregate: Aggregate, folder: Path) -> None:
         for name, run in aggregate.runs.items()
     ]
     pooled = aggregate.intervals.get("uar")
-    strips = draw_intervals([*rows, ("pooled", aggregate.pooled.uar, pooled)])
+    chance = baselines(aggregate.pooled).chance
+    strips = draw_intervals([*rows, ("pooled", aggregate.pooled.uar, pooled)], chance)
     for figure in (confusion, strips):
         mark(figure, f"test parts of {len(rows)} runs", synthetic=synthetic)
     uar = aggregate.spreads["uar"]
@@ -154,9 +156,14 @@ def write(aggregate: Aggregate, folder: Path) -> None:
         "words": aggregate.describe(),
         "synthetic": synthetic,
         "grid": aggregate.tabulate(),
+        "caption": CAPTION if pooled is not None else "UAR; there are no intervals",
         "headline": [
             (percent(uar.mean), "Mean UAR", f"± {percent(uar.deviation)} between runs"),
-            (percent(aggregate.pooled.uar), "Pooled UAR", show_interval(pooled)),
+            (
+                percent(aggregate.pooled.uar),
+                "Pooled UAR",
+                f"{show_interval(pooled)}\nchance {percent(chance)}",
+            ),
             (percent(aggregate.pooled.accuracy), "Pooled accuracy", ""),
             (count(len(rows)), "Runs", ""),
         ],

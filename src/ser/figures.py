@@ -117,7 +117,7 @@ def draw_intervals(
     for place, (_, value, interval) in enumerate(rows):
         if interval is not None:
             axes.plot([interval.low, interval.high], [place] * 2, color=SERIES[0], alpha=0.35, lw=6)
-        axes.plot(value, place, "o", color=SERIES[0], ms=7)
+        axes.plot(value, place, "o", color=SERIES[0], ms=7, clip_on=False)
         axes.annotate(f"{value:.1%}", (1.02, place), va="center", fontsize=9, annotation_clip=False)
     if chance is not None:
         show_chance(axes, chance)
@@ -185,7 +185,9 @@ def draw_reliability(panels: Mapping[str, Reliability]) -> Figure:
     for column, (name, diagram) in enumerate(panels.items()):
         axes, below = grid[0][column], grid[1][column]
         axes.plot([0, 1], [0, 1], color=FAINT, lw=1.5)
-        axes.plot(diagram.confidence, diagram.accuracy, "o-", color=SERIES[column], ms=5)
+        axes.plot(
+            diagram.confidence, diagram.accuracy, "o-", color=SERIES[column], ms=5, clip_on=False
+        )
         axes.set_title(f"{name}: ECE {diagram.error:.1%}", fontsize=11)
         axes.set(xlim=(0, 1), ylim=(0, 1.02))
         axes.grid(lw=0.5)
@@ -194,7 +196,7 @@ def draw_reliability(panels: Mapping[str, Reliability]) -> Figure:
         for each in (axes, below):
             each.tick_params(length=0)
             each.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-            each.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+            each.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}" if value else "")
     grid[0][0].set_ylabel("right")
     grid[1][0].set_ylabel("share")
     return figure
@@ -202,7 +204,7 @@ def draw_reliability(panels: Mapping[str, Reliability]) -> Figure:
 
 @rc_context(STYLE)
 def draw_curves(panels: Mapping[str, Mapping[str, Curve]], xlabel: str) -> Figure:
-    """Lines by name in one panel each, named in a legend."""
+    """Lines by name in one panel each, with names above, once where all have the same."""
     columns = max(1, min(3, len(panels)))
     lines = max(1, -(-len(panels) // columns))
     figure = Figure(figsize=(9.6, 0.4 + 3.0 * lines), layout="constrained")
@@ -217,7 +219,16 @@ def draw_curves(panels: Mapping[str, Mapping[str, Curve]], xlabel: str) -> Figur
         axes.set_xlabel(xlabel)
         axes.grid(lw=0.5)
         axes.tick_params(length=0)
-        axes.legend(frameon=False, fontsize=9, labelcolor="linecolor", handlelength=1.2)
+    # Above the curves, so that it covers none of them.
+    style: dict[str, Any] = {"frameon": False, "fontsize": 9, "labelcolor": "linecolor"}
+    shown = list(grid.flat)[: len(panels)]
+    if len(panels) > 1 and len({tuple(curves) for curves in panels.values()}) == 1:
+        lines, names = shown[0].get_legend_handles_labels()
+        figure.legend(lines, names, loc="outside upper right", ncols=len(lines), **style)
+        return figure
+    beside = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0.2}
+    for axes in shown:
+        axes.legend(ncols=len(axes.lines), handlelength=1.2, columnspacing=1, **beside, **style)
     return figure
 
 
