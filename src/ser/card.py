@@ -50,10 +50,10 @@ def write(card: Card, folder: Path) -> None:
 
 def render_page(card: Card) -> str:
     """The card as one HTML page, with pictures."""
-    shown, labels = card.utterances, card.data.label_space
+    shown, corpora, labels = card.utterances, card.corpora, card.data.label_space
     by_part = draw_distribution(shown, "split", PARTS, labels)
-    by_corpus = draw_distribution(shown, "corpus", card.corpora, labels)
-    durations = draw_durations(card.utterances, card.corpora)
+    by_corpus = draw_distribution(shown, "corpus", corpora, labels)
+    durations = draw_durations(shown, corpora)
     for figure in (by_part, by_corpus, durations):
         mark(figure, "utterances", synthetic=card.data.synthetic is not None)
     pictures = {
@@ -109,11 +109,9 @@ def count_speakers(table: pd.DataFrame) -> int:
 
 def find_notices(card: Card) -> list[str]:
     """What a reader should know before the numbers."""
-    notices = [SYNTHETIC] if card.data.synthetic is not None else []
-    notices += list_missing(card.manifest) if card.data.synthetic is None else []
+    notices = list_missing(card.manifest) if card.data.synthetic is None else [SYNTHETIC]
     present = set(card.utterances["emotion"])
-    absent = [name for name in card.data.label_space if name not in present]
-    if absent:
+    if absent := [name for name in card.data.label_space if name not in present]:
         notices.append(f"No utterance of {', '.join(absent)}: the model cannot learn to hear it.")
     return notices
 
