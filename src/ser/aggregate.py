@@ -77,15 +77,16 @@ class Aggregate:
 
     def describe(self) -> str:
         """One sentence on what was added up."""
-        kind = "each on utterances of its own, pooled as if one model had judged them all"
-        if self.repeated:
-            kind = (
-                "some on the same utterances, which count in the pool as often as they were judged"
-            )
         if self.seeds_alone:
             kind = (
                 "each on the same utterances, so the deviation tells what training leaves to chance"
             )
+        elif self.repeated:
+            kind = (
+                "some on the same utterances, which count in the pool as often as they were judged"
+            )
+        else:
+            kind = "each on utterances of its own, pooled as if one model had judged them all"
         return f"{len(self.runs)} runs, {kind}."
 
     def to_plain(self) -> dict[str, Any]:
