@@ -4,6 +4,7 @@ import logging
 import signal
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -94,7 +95,8 @@ def train(config: TrainConfig, callbacks: Sequence[Callback] = ()) -> TrainResul
             finish_epoch(trainer, module, data)
     finally:  # a leg that was stopped counts too
         observed = provenance.observe(beginning, before)
-        rank_zero_only(provenance.write)(observed, Path(config.output_dir))
+        with suppress(OSError):  # on a full disk, what failed before is what has to be said
+            rank_zero_only(provenance.write)(observed, Path(config.output_dir))
     return conclude(trainer, config)
 
 

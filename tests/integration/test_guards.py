@@ -95,3 +95,15 @@ def test_a_network_that_learns_is_not_warned_of(quick_config, tmp_path, caplog):
     config = quick_config(tmp_path, "trainer.max_epochs=3")
     training.train(config)
     assert [entry for entry in caplog.records if entry.name == "ser.guards"] == []
+
+
+def test_a_disk_that_is_full_is_what_is_told_of(quick_config, tmp_path, monkeypatch):
+    """And not that the duration of the training could not be written either."""
+
+    def fail(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("ser.last_checkpoint.flush", fail)
+    monkeypatch.setattr("ser.provenance.write_text", fail)
+    with pytest.raises(OSError, match="make room; what was saved before is still there"):
+        training.train(quick_config(tmp_path, "trainer.max_steps=2"))
