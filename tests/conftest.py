@@ -1,4 +1,4 @@
-"""What the tests share: synthetic corpora, a decoded cache, and composed configurations."""
+"""Shared fixtures: synthetic corpora, a decoded cache, composed configurations, tiny models."""
 
 import os
 import shutil
@@ -16,8 +16,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may wait for a network
 
 @pytest.fixture(scope="session")
 def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The four synthetic corpora, written once a session."""
-    from ser.synthetic import ensure_corpora
+    """The four synthetic corpora, written once per session."""
+    from ser.corpora.synthetic import ensure_corpora
 
     return ensure_corpora(tmp_path_factory.mktemp("data") / "synthetic")
 
@@ -29,16 +29,21 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def compose_config() -> Callable[..., Any]:
-    """A configuration composed as the command line would, from overrides."""
+    """The config that the command line would compose from overrides."""
     from hydra import compose, initialize_config_dir
 
-    from ser.compose import convert, register
-    from ser.config import TrainConfig
+    from ser.config import plain
+    from ser.config.compose import register
+    from ser.config.train import TrainConfig
 
-    def compose_config(*overrides: str, name: str = "train", kind: type = TrainConfig) -> Any:
-        register()
+    register()
+
+    def compose_config(
+        *overrides: str, name: str = "train", kind: type = TrainConfig, convert: bool = True
+    ) -> Any:
         with initialize_config_dir(version_base="1.3", config_dir=str(ROOT / "conf")):
-            return convert(compose(name, [*overrides]), kind)
+            composed = compose(name, [*overrides])
+        return plain.convert(composed, kind) if convert else composed
 
     return compose_config
 
@@ -47,7 +52,7 @@ def compose_config() -> Callable[..., Any]:
 def quick_config(
     compose_config: Callable[..., Any], corpora: Path, cache_dir: Path
 ) -> Callable[..., Any]:
-    """The quickstart on the session's synthetic corpora, cut down to seconds."""
+    """The quickstart on the session's synthetic corpora, reduced to seconds."""
 
     def quick_config(output_dir: Path, *overrides: str) -> Any:
         return compose_config(
@@ -65,8 +70,8 @@ def quick_config(
 
 @pytest.fixture(scope="session")
 def trained(quick_config: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The best checkpoint of a short run whose parts share speakers; it makes mistakes."""
-    from ser.training import train
+    """The best checkpoint of a short run whose parts share speakers; it is wrong at times."""
+    from ser.training.train import train
 
     folder = tmp_path_factory.mktemp("trained")
     checkpoint = train(quick_config(folder, "split=stratified", "trainer.max_epochs=2")).checkpoint
@@ -75,18 +80,42 @@ def trained(quick_config: Callable[..., Any], tmp_path_factory: pytest.TempPathF
 
 
 @pytest.fixture(scope="session")
+def tiny_predictor() -> Any:
+    """A Predictor with a tiny untrained network, three classes and clips of up to 2 s."""
+    import torch
+
+    from ser.config.model import BackboneConfig, ModelConfig
+    from ser.inference.load import TrainedModel
+    from ser.inference.predictor import Predictor
+    from ser.models.build import build_network
+
+    architecture = {
+        "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "intermediate_size": 64, "conv_dim": [16] * 7, "num_conv_pos_embeddings": 15,
+        "num_conv_pos_embedding_groups": 4, "feat_extract_norm": "group",
+    }  # fmt: skip
+    backbone = BackboneConfig("tiny", pretrained=False, architecture=architecture)
+    labels = ("sad", "happy", "calm")
+    torch.manual_seed(0)
+    network = build_network(ModelConfig(backbone=backbone), labels).eval()
+    for parameter in network.parameters():  # larger weights, so that predictions differ
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    return Predictor(TrainedModel("tiny", network, True, labels, 0.7, 2.0), "cpu")
+
+
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    """Headless Chromium, from the system: `apt-get install chromium`."""
+    """Headless Chromium of the system: `apt-get install chromium`."""
     from playwright.sync_api import sync_playwright
 
     names = ("chromium", "chromium-browser", "google-chrome")
     found = next(filter(None, map(shutil.which, names)), None)
     if found is None:
-        pytest.skip(f"no Chromium is installed: none of {', '.join(names)} is on the PATH")
+        pytest.skip(f"Chromium is not installed: none of {', '.join(names)} is on the PATH")
     with sync_playwright() as playwright:
-        # A microphone that beeps, and leave to use it.
+        # A microphone that beeps, and permission to use it.
         arguments = [f"--use-fake-{what}-for-media-stream" for what in ("device", "ui")]
-        arguments += ["--no-sandbox"] if os.geteuid() == 0 else []
+        arguments += ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
         opened = playwright.chromium.launch(executable_path=found, args=arguments)
         yield opened
         opened.close()
@@ -94,10 +123,10 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def build_manifest() -> Callable[..., Any]:
-    """The cleaned manifest of the corpora in these folders, not yet split."""
-    from ser.cache import AudioCache
-    from ser.data_config import DataConfig
-    from ser.preparation import build
+    """The cleaned manifest of the corpora in these folders, before the split."""
+    from ser.audio.cache import AudioCache
+    from ser.config.data import DataConfig
+    from ser.preparation.prepare import build
 
     def build_manifest(cache_dir: Path, settings: dict[str, Any] | None = None, **folders: Path):
         paths: dict[str, str | None] = {name: str(folder) for name, folder in folders.items()}
@@ -116,9 +145,18 @@ def real_audio() -> Path:
     return Path(folder)
 
 
+@pytest.fixture(scope="session")
+def real_backbone() -> Path:
+    """The folder with the weights of Whisper base that SER_REAL_BACKBONE names."""
+    folder = os.environ.get("SER_REAL_BACKBONE")
+    if not folder:
+        pytest.skip("SER_REAL_BACKBONE is not set")
+    return Path(folder)
+
+
 @pytest.fixture
 def write_tone() -> Callable[..., Path]:
-    """Write a short tone; another `pitch` is another recording."""
+    """Write a short tone; each `pitch` is a different recording."""
 
     def write_tone(
         path: Path, pitch: float = 220.0, rate: int = 16_000, seconds: float = 0.5, **options: Any

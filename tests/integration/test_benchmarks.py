@@ -34,7 +34,7 @@ def test_operations_and_waiting_are_measured(benchmark, tmp_path):
     assert found.operations / found.seconds < benchmark.find_peak("cpu", 256)
 
 
-def test_a_goal_is_judged_by_its_ratio(benchmark):
+def test_a_goal_is_compared_with_its_ratio(benchmark):
     seconds = {"notebook": 40, "trainer_default": 22, "trainer_bf16": 14, "full": 10}
     seconds |= {"top_layers": 2, "head": 0.5}
     speed = {name: benchmark.Measurement(value, 3.0, 0, 0) for name, value in seconds.items()}

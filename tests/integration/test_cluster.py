@@ -1,17 +1,21 @@
-"""`ser predict --engine ray`: the same results, in shards, by workers of a local Ray."""
+"""`ser predict --engine ray`: the same results in shards, by workers of a local Ray."""
 
 import json
 import os
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
-from ser.cli import app
-from ser.cluster import Plan, Worker, count_failed, plan
-from ser.job import Job
+from ser.commands.main import app
+from ser.errors import UserError
+from ser.inference import ray_cluster
+from ser.inference.ray_engine import Plan, Worker, count_failed, plan
+from ser.inference.settings import Job
 
 ray = pytest.importorskip("ray")
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -19,7 +23,7 @@ parquet = pytest.importorskip("pyarrow.parquet")
 
 @pytest.fixture(scope="module", autouse=True)
 def workers_like_this_process():
-    """Ray starts its workers with this interpreter, and they must find the same packages."""
+    """Ray starts its workers with this interpreter; they must find the same packages."""
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
     yield
@@ -28,7 +32,7 @@ def workers_like_this_process():
 
 @pytest.fixture
 def table(tmp_path, write_tone) -> Path:
-    """Seven recordings, the fifth of which is none."""
+    """Seven recordings; the fifth is not audio."""
     names = [f"clips/{number}.wav" for number in range(7)]
     for number, name in enumerate(names):
         write_tone(tmp_path / name, pitch=200 + 50 * number, seconds=0.4 + 0.2 * number)
@@ -47,11 +51,13 @@ def by_ray(table: Path, trained: Path, output: Path, *more: str) -> Result:
 
 
 @pytest.mark.slow
-def test_results_are_those_of_the_local_engine_and_a_stopped_job_goes_on(table, trained, tmp_path):
-    done = by_ray(table, trained, tmp_path / "judged")
-    assert done.exit_code == 1, done.output  # one recording is none
+def test_results_equal_those_of_the_local_engine_and_a_stopped_job_continues(
+    table, trained, tmp_path
+):
+    done = by_ray(table, trained, tmp_path / "out")
+    assert done.exit_code == 1, done.output  # one is not audio
     assert "1 of 7 recordings failed" in done.output
-    parts = sorted((tmp_path / "judged").glob("*.parquet"))
+    parts = sorted((tmp_path / "out").glob("*.parquet"))
     assert [part.name for part in parts] == [f"part-0000{number}.parquet" for number in range(3)]
     local = predict(
         table, "--ckpt", trained, "--device", "cpu", "--output", tmp_path / "local.parquet"
@@ -65,14 +71,14 @@ def test_results_are_those_of_the_local_engine_and_a_stopped_job_goes_on(table, 
     kept = parts[0].stat().st_mtime_ns
     content = pd.read_parquet(parts[1])
     parts[1].unlink()
-    again = by_ray(table, trained, tmp_path / "judged", "--workers", "2", "--batch-size", "1")
+    again = by_ray(table, trained, tmp_path / "out", "--workers", "2", "--batch-size", "1")
     assert again.exit_code == 1, again.output
     assert parts[0].stat().st_mtime_ns == kept
     pd.testing.assert_frame_equal(pd.read_parquet(parts[1]), content, atol=1e-5)
-    assert not list((tmp_path / "judged").glob("*.tmp"))
+    assert not list((tmp_path / "out").glob("*.tmp"))
 
 
-def test_a_shard_that_workers_die_of_is_given_up_and_named(table, trained, tmp_path, monkeypatch):
+def test_a_shard_whose_workers_die_is_given_up_and_named(table, trained, tmp_path, monkeypatch):
     monkeypatch.chdir(table.parent)
     paths = ["clips/0.wav", "clips/4.wav"]
     planned = plan(Job(str(trained), "cpu"), paths, tmp_path / "out", shard_size=2, top_k=2)
@@ -81,7 +87,7 @@ def test_a_shard_that_workers_die_of_is_given_up_and_named(table, trained, tmp_p
     assert count_failed(planned.place(0)) == 1
     assert not planned.tries(0).exists()
     planned.tries(0).write_text("3")
-    with pytest.raises(RuntimeError, match=r"3 workers died of part-00000.parquet .*clips/0.wav"):
+    with pytest.raises(RuntimeError, match=r"part-00000.parquet .*clips/0.wav"):
         worker({"shard": 0})
 
 
@@ -104,7 +110,7 @@ def test_a_folder_of_another_job_is_refused(trained, tmp_path):
     os.utime(trained, ns=(1, 1))  # as after another training into the same folder
     with pytest.raises(ValueError, match="model was"):
         plan(Job(str(trained)), ["a.wav", "b.wav"], tmp_path / "out", shard_size=1, top_k=None)
-    with pytest.raises(ValueError, match="no folder of such a job"):
+    with pytest.raises(ValueError, match="choose a new folder"):
         plan(Job(str(trained)), ["a.wav"], tmp_path, shard_size=1, top_k=None)
 
 
@@ -113,8 +119,8 @@ def test_a_folder_of_another_job_is_refused(trained, tmp_path):
     [
         (["--engine", "ray"], "--output=FOLDER"),
         (["--engine", "ray", "--output", "x", "--format", "csv"], "--output=FOLDER"),
-        (["--workers", "2"], "--workers=2 is for --engine=ray"),
-        (["--shard-size", "5"], "--shard-size=5 is for --engine=ray"),
+        (["--workers", "2"], "--workers=2"),
+        (["--shard-size", "5"], "--shard-size=5"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(arguments, problem):
@@ -125,10 +131,45 @@ def test_options_that_do_not_fit_are_refused(arguments, problem):
 
 def test_standard_input_is_not_for_many_machines(tmp_path):
     done = predict("-", "--ckpt", "none", "--engine", "ray", "--output", tmp_path / "out")
-    assert "takes no standard input" in str(done.exception)
+    assert "standard input" in str(done.exception)
 
 
-def test_a_model_that_is_not_there_is_one_sentence_before_ray_starts(table, tmp_path):
+def test_a_missing_model_is_one_message_before_ray_starts(table, tmp_path):
     done = by_ray(table, tmp_path / "none.ckpt", tmp_path / "out")
-    assert "no such checkpoint" in str(done.exception)
+    assert isinstance(done.exception, UserError)
     assert not ray.is_initialized()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "auto", "ray://x:y"])
+def test_a_cluster_that_is_not_there_is_one_message(address, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    started = time.monotonic()
+    with pytest.raises(UserError, match="RAY_ADDRESS"), ray_cluster.connected(None):
+        pass
+    assert time.monotonic() - started < ray_cluster.CONNECT_SECONDS
+    assert not ray.is_initialized()
+
+
+@pytest.mark.slow
+def test_a_server_that_does_not_answer_is_given_up():
+    """In a process of its own, because the attempt to connect continues in a thread."""
+    code = """
+import socket
+from ser.commands.errors import one_line_errors
+from ser.inference import ray_cluster
+silent = socket.create_server(("127.0.0.1", 0))
+ray_cluster.CONNECT_SECONDS = 3
+with one_line_errors(), ray_cluster.connected(f"127.0.0.1:{silent.getsockname()[1]}"):
+    pass
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert "error: Ray at 127.0.0.1" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_folder_for_temporary_files_with_a_long_name_is_one_message(tmp_path, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path / ("x" * 60)))
+    with pytest.raises(UserError, match="RAY_TMPDIR"), ray_cluster.connected(None):
+        pass

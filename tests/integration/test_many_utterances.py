@@ -12,13 +12,14 @@ SCRIPT = """
 import sys
 from pathlib import Path
 import numpy as np, pandas as pd
-from ser import exposure, report
-from ser.compose import from_plain
-from ser.findings import Findings
-from ser.judgement import Predicted, judge, judge_by, judge_speakers
-from ser.labels import LABELS
-from ser.manifest import COLUMNS, DROPPED_COLUMNS, Manifest
-from ser.model import Blueprint
+from ser.evaluation import overlap
+from ser.reports import report
+from ser.config.plain import from_plain
+from ser.evaluation.result import EvaluationResult
+from ser.metrics.summary import Predictions, summarize, summarize_by, summarize_speakers
+from ser.corpora.emotions import LABELS
+from ser.preparation.manifest import COLUMNS, DROPPED_COLUMNS, Manifest
+from ser.models.checkpoint import CheckpointMetadata
 
 count, generator = int(sys.argv[1]), np.random.default_rng(0)
 speaker = generator.integers(0, 2000, count)
@@ -33,17 +34,17 @@ table = pd.DataFrame({name: "" for name in COLUMNS}, index=range(count)).assign(
 )
 logits = generator.normal(0, 1, (count, 8)).astype(np.float32)
 logits[np.arange(count), labels] += 1.5
-predicted = Predicted(table, logits, LABELS, temperature=1.2)
+predicted = Predictions(table, logits, LABELS, temperature=1.2)
 settings = from_plain({"output_dir": "x"})
-blueprint = Blueprint({"command": [], "seed": 0}, list(LABELS), 16000, {}, {}, "hash")
+metadata = CheckpointMetadata({"command": [], "seed": 0}, list(LABELS), 16000, {}, {}, "hash")
 report.write(
-    Findings(
+    EvaluationResult(
         checkpoint=Path(sys.argv[2]) / "best.ckpt", part="test", command=[], settings=settings,
-        blueprint=blueprint, parameters=1,
+        metadata=metadata, parameters=1,
         manifest=Manifest(table, pd.DataFrame(columns=pd.Index(DROPPED_COLUMNS))),
-        predicted=predicted, overall=judge(predicted), corpora=judge_by(predicted, "corpus"),
-        genders=judge_by(predicted, "gender"), speakers=judge_speakers(predicted),
-        exposure=exposure.examine(table, table.iloc[:0]), mistakes=[],
+        predicted=predicted, overall=summarize(predicted), corpora=summarize_by(predicted, "corpus"),
+        genders=summarize_by(predicted, "gender"), speakers=summarize_speakers(predicted),
+        overlap=overlap.examine(table, table.iloc[:0]), misclassified=[],
     ),
     Path(sys.argv[2]),
 )

@@ -7,32 +7,40 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from huggingface_hub import ModelCard
 
-from ser.config import EvaluateConfig
+from ser.commands.evaluate import run as evaluate
+from ser.config.evaluate import EvaluateConfig
 from ser.corpora import CORPORA
-from ser.evaluation import evaluate
-from ser.model import read_checkpoint
-from ser.modelcard import describe_model, list_noncommercial, write_model_card
+from ser.models.checkpoint import Checkpoint
+from ser.reports import texts
+from ser.reports.model_card import (
+    describe_model,
+    list_noncommercial,
+    tabulate_corpora,
+    write_model_card,
+)
+from ser.reports.training_facts import describe_training
 
 
 @pytest.fixture(scope="module")
 def run(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the run, so that no report is left in the one that tests share."""
+    """A copy of the run, so that the shared one stays without a report."""
     folder = tmp_path_factory.mktemp("card") / "run"
     shutil.copytree(trained.parents[1], folder)
     return folder / "checkpoints" / "best.ckpt"
 
 
-def test_a_checkpoint_without_a_report_has_a_card_that_says_so(run, tmp_path):
+def test_a_checkpoint_without_a_report_has_no_results(run, tmp_path):
     write_model_card(run, tmp_path)
     card: Any = ModelCard.load(tmp_path / "README.md")
     assert card.data.eval_results is None
-    assert "has not been judged on its test part" in card.text
-    assert "Trained on synthetic tones" in card.text
+    assert "not been evaluated" in card.text
+    assert texts.SYNTHETIC in card.text
 
 
-def test_the_card_is_read_back_with_the_scores_of_the_report(run, tmp_path):
+def test_the_card_has_the_scores_of_the_report(run, tmp_path):
     evaluate(EvaluateConfig(ckpt=str(run)))
     write_model_card(run, tmp_path)
     card: Any = ModelCard.load(tmp_path / "README.md")
@@ -41,21 +49,42 @@ def test_the_card_is_read_back_with_the_scores_of_the_report(run, tmp_path):
     assert values["Accuracy"] == pytest.approx(metrics["overall"]["accuracy"], abs=1e-4)
     assert card.data.pipeline_tag == "audio-classification"
     assert card.data.base_model is None  # random weights have none
-    assert "26 of 26 test speakers were heard in training" in card.text
-    assert "Not for judging people" in card.text
-    assert "Regulation 2024/1689" in card.text
+    assert "Test speakers seen in training: 26 of 26." in card.text
+    assert texts.LAW in card.text
 
 
-def test_a_model_of_the_users_own_table_has_no_licence_of_ours(run):
-    blueprint = read_checkpoint(run)[0]
-    data = {"synthetic": None, "corpora": [], "table": "data/mine.csv"}
-    own = replace(blueprint, config=blueprint.config | {"data": blueprint.config["data"] | data})
+def test_a_model_trained_on_a_table_has_no_licence_of_a_corpus(run):
+    metadata = Checkpoint.open(run).metadata
+    data = replace(metadata.config.data, synthetic=None, corpora=[], table="data/mine.csv")
+    own = replace(metadata, config=replace(metadata.config, data=data))
     found = describe_model(own, None)
     assert (found.license, found.license_name) == ("other", "corpus-terms")
     assert found.language is None
     assert found.model_name == "speech-emotion-mine"
-    assert list_noncommercial(own) == []
-    mixed = own.config["data"] | {"corpora": ["cremad", "tess"]}
-    assert list_noncommercial(replace(own, config=own.config | {"data": mixed})) == [
-        CORPORA["tess"].title
-    ]
+    facts = describe_training(own)
+    assert list_noncommercial(facts) == []
+    assert tabulate_corpora(facts).rows == [["mine.csv", "not stated", "–"]]
+    mixed = replace(data, corpora=["cremad", "tess"])
+    both = describe_training(replace(own, config=replace(own.config, data=mixed)))
+    assert list_noncommercial(both) == [CORPORA["tess"].title]
+
+
+def test_an_old_report_is_shown_without_its_intervals(run, tmp_path):
+    golden = Path(__file__).parents[1] / "golden" / "v0.1" / "full"
+    write_model_card(golden / "checkpoints" / "best.ckpt", tmp_path)
+    text = (tmp_path / "README.md").read_text()
+    assert "| all | 39.2% | – |" in text
+    assert "Test speakers seen in training: 6 of 6." in text
+
+
+def test_names_from_data_are_text_in_the_card(run, tmp_path):
+    metadata = Checkpoint.open(run).metadata
+    hostile = replace(metadata, labels=("<img src=x>", *metadata.labels[1:]))
+    torch.save(
+        torch.load(run, weights_only=True) | {"hyper_parameters": hostile.to_plain()},
+        tmp_path / "hostile.ckpt",
+    )
+    write_model_card(tmp_path / "hostile.ckpt", tmp_path)
+    text = (tmp_path / "README.md").read_text()
+    assert "<img" not in text
+    assert "&lt;img src=x&gt;" in text

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from ser.config import EvaluateConfig, Part
-from ser.evaluation import evaluate
-from ser.manifest import read
-from ser.model import load_network, read_checkpoint
-from ser.training import train
+from ser.commands.evaluate import run as evaluate
+from ser.config.evaluate import EvaluateConfig
+from ser.config.split import Part
+from ser.models.checkpoint import Checkpoint
+from ser.preparation.manifest import read
+from ser.training.train import train
 
 SHORT = ["trainer.limit_train_batches=5"]
 MODES = {
@@ -21,10 +22,11 @@ MODES = {
 @pytest.mark.parametrize("mode", MODES)
 def test_a_mode_trains_and_its_checkpoint_is_all_that_is_needed(quick_config, tmp_path, mode):
     result = train(quick_config(tmp_path, *MODES[mode], *SHORT))
-    network, blueprint = load_network(tmp_path / "checkpoints" / "best.ckpt")
+    checkpoint = Checkpoint.open(tmp_path / "checkpoints" / "best.ckpt")
+    network = checkpoint.load_network()
     assert not any(module.training for module in network.modules())
     assert not any("lora" in name for name in network.state_dict())
-    assert blueprint.config["model"]["mode"] == {"top": "full"}.get(mode, mode)
+    assert checkpoint.metadata.config.model.mode == {"top": "full"}.get(mode, mode)
     # Validation in training went by hidden states from the disk, and this goes by waveforms.
     again = evaluate(EvaluateConfig(ckpt=str(result.checkpoint), part=Part.val))
     assert again.uar == pytest.approx(result.score, abs=0.02)
@@ -39,8 +41,8 @@ def test_a_resumed_mode_ends_with_the_weights_of_an_uninterrupted_one(quick_conf
     train(quick_config(tmp_path / "part", *options, "trainer.max_epochs=1"))
     last = tmp_path / "part" / "checkpoints" / "last.ckpt"
     train(quick_config(tmp_path / "rest", *options, "trainer.max_epochs=2", f"ckpt={last}"))
-    whole = read_checkpoint(tmp_path / "whole" / "checkpoints" / "last.ckpt")[1]
-    resumed = read_checkpoint(tmp_path / "rest" / "checkpoints" / "last.ckpt")[1]
+    whole = Checkpoint.open(tmp_path / "whole" / "checkpoints" / "last.ckpt").weights
+    resumed = Checkpoint.open(tmp_path / "rest" / "checkpoints" / "last.ckpt").weights
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run's speed and of its worst errors."""
+"""What TensorBoard shows about the speed of a run and its worst errors."""
 
 import io
 
@@ -8,12 +8,12 @@ import soundfile
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from ser import manifest
-from ser.monitoring import Meter, find_errors
-from ser.training import train
+from ser.preparation import manifest
+from ser.training.callbacks.monitoring import Meter, Monitoring
+from ser.training.train import train
 
 
-def test_speed_is_counted_over_all_devices_and_waiting_is_a_share():
+def test_speed_is_summed_over_devices_and_waiting_is_a_share():
     meter = Meter(utterances=30, seconds=90.0, waited=1.0, worked=4.0)
     assert meter.read(devices=2) == {
         "speed/utterances_per_second": 12.0,
@@ -22,39 +22,42 @@ def test_speed_is_counted_over_all_devices_and_waiting_is_a_share():
     }
 
 
-def test_mistakes_are_the_wrong_ones_with_what_they_were_taken_for():
-    logits = torch.tensor([[9.0, 0.0], [9.0, 0.0], [1.0, 0.0]])
-    batch = {"labels": torch.tensor([0, 1, 1]), "rows": torch.tensor([7, 8, 9])}
-    found = find_errors(logits, batch)
-    assert [(mistake.row, mistake.label, mistake.predicted) for mistake in found] == [
-        (8, 1, 0),
-        (9, 1, 0),
+def test_the_worst_errors_are_misclassified_utterances_by_loss():
+    monitoring = Monitoring(worst_errors=2)
+    monitoring.batches = [
+        (torch.tensor([[9.0, 0.0], [9.0, 0.0]]), torch.tensor([0, 1]), [7, 8]),
+        (torch.tensor([[1.0, 0.0], [3.0, 0.0]]), torch.tensor([1, 1]), [9, 3]),
     ]
-    assert found[0].loss == pytest.approx(9, abs=1e-3)
-    assert found[1].probability == pytest.approx(1 / (1 + np.exp(-1)))
+    first, second = monitoring.find_worst()
+    assert [(error.row, error.label, error.predicted) for error in (first, second)] == [
+        (8, 1, 0),
+        (3, 1, 0),
+    ]
+    assert first.loss == pytest.approx(9, abs=1e-3)
+    assert second.probability == pytest.approx(1 / (1 + np.exp(-3)))
 
 
-def test_tensorboard_plays_the_worst_errors_and_says_what_they_are(quick_config, tmp_path):
+def test_tensorboard_has_the_audio_of_the_worst_errors_and_a_table(quick_config, tmp_path):
     options = ["trainer.limit_train_batches=6", "trainer.gradient_clip_val=null"]
     train(quick_config(tmp_path, *options, "callbacks.monitoring.worst_errors=2"))
     events = EventAccumulator(str(tmp_path / "tensorboard"), size_guidance={"audio": 0})
     events.Reload()
     assert events.Tags()["audio"] == ["val/worst_errors/1", "val/worst_errors/2"]
-    [heard] = events.Audio("val/worst_errors/1")
-    samples, rate = soundfile.read(io.BytesIO(heard.encoded_audio_string))
+    [logged] = events.Audio("val/worst_errors/1")
+    samples, rate = soundfile.read(io.BytesIO(logged.encoded_audio_string))
     assert rate == 16_000
-    [shown] = events.Tensors("val/worst_errors/text_summary")
-    line = shown.tensor_proto.string_val[0].decode().splitlines()[2]
-    _, number, utterance, is_, taken_for, _, _ = (cell.strip() for cell in line.split("|"))
+    [text] = events.Tensors("val/worst_errors/text_summary")
+    line = text.tensor_proto.string_val[0].decode().splitlines()[2]
+    _, number, utterance, label, predicted, _, _ = (cell.strip() for cell in line.split("|"))
     table = manifest.read(tmp_path / "manifest.csv").query("split == 'val'")
     row = table[table.id == utterance].iloc[0]
-    assert (number, row["emotion"]) == ("1", is_) != ("1", taken_for)
+    assert (number, row["emotion"]) == ("1", label) != ("1", predicted)
     assert len(samples) == pytest.approx(row["seconds"] * rate, abs=1)
     assert events.Scalars("train/grad_norm")[0].value > 0
     assert 0 <= events.Scalars("speed/data_wait")[0].value < 1
 
 
-def test_seconds_of_audio_are_counted_where_batches_are_hidden_states(quick_config, tmp_path):
+def test_seconds_of_audio_are_counted_if_batches_are_hidden_states(quick_config, tmp_path):
     options = ["model=head", "model.freeze_feature_encoder=true", "trainer.log_every_n_steps=1"]
     train(quick_config(tmp_path, *options))
     events = EventAccumulator(str(tmp_path / "tensorboard"))

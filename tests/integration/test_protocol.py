@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from ser import aggregate
-from ser.protocol import run
+from ser.commands.protocol import run
+from ser.reports import aggregate
 
 ROOT = Path(__file__).parents[2]
 PROTOCOLS = {
@@ -22,6 +22,7 @@ PROTOCOLS = {
 }
 
 
+@pytest.mark.slow
 def test_every_job_leaves_the_aggregate_of_the_jobs_so_far(quick_config, tmp_path):
     def go(seed: int) -> tuple[float, dict[str, Any]]:
         options = (f"seed={seed}", "evaluate=true", "trainer.max_steps=2")

@@ -2,9 +2,9 @@
 
 import pytest
 
-from ser.config import EvaluateConfig
-from ser.evaluation import evaluate
-from ser.training import train
+from ser.commands.evaluate import run as evaluate
+from ser.config.evaluate import EvaluateConfig
+from ser.training.train import train
 
 
 @pytest.fixture
@@ -23,6 +23,7 @@ def real_config(compose_config, real_audio, cache_dir, tmp_path):
     return real_config
 
 
+@pytest.mark.slow
 def test_a_tiny_network_learns_from_real_speech_and_is_evaluated(real_config):
     recipe = ["backbone=tiny", "trainer=cpu", "model.lr=1e-3", "model.freeze_feature_encoder=false"]
     run = train(

@@ -1,4 +1,4 @@
-"""What really happens in the steps of a training run, seen by a callback."""
+"""The steps of a training run as a callback sees them: loss, rates, clipping, decay."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,9 +7,9 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from ser.model import read_checkpoint
-from ser.preparation import prepare
-from ser.training import build, build_trainer, train
+from ser.preparation.prepare import prepare
+from ser.training.train import build
+from ser.training.trainer import build_trainer
 
 LR, CLIP, DECAY, SMOOTHING = 1e-3, 0.05, 0.07, 0.2
 PARTS = ("hidden", "attention", "activation", "feat_proj", "final")
@@ -32,7 +32,7 @@ class Recorder(Callback):
         self.training.append(all(module.training for module in network.modules()))
         self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
         self.groups = trainer.optimizers[0].param_groups
-        self.rows.setdefault(trainer.current_epoch, []).extend(batch["rows"].tolist())
+        self.rows.setdefault(trainer.current_epoch, []).extend(batch["rows"])
         with torch.no_grad():
             mask = batch["attention_mask"]
             logits = network(batch["input_values"], attention_mask=mask).logits
@@ -72,8 +72,7 @@ def recorded(quick_config, tmp_path_factory):
     )
     module, data = build(config, prepare(config.data, config.split))
     recorder = Recorder()
-    trainer: Any = build_trainer(config.trainer)
-    trainer.callbacks.append(recorder)
+    trainer = build_trainer(config, [recorder])
     before = {name: value.clone() for name, value in module.network.state_dict().items()}
     trainer.fit(module, data)
     return recorder, module, before
@@ -89,7 +88,7 @@ def test_the_loss_is_smoothed_cross_entropy_of_masked_logits(recorded):
         assert loss == pytest.approx(expected, rel=1e-4)
 
 
-def test_the_rate_warms_up_and_decays_linearly(recorded):
+def test_the_learning_rate_warms_up_and_decays_linearly(recorded):
     rates = recorded[0].rates
     assert rates[:5] == pytest.approx([0, LR / 4, LR / 2, LR * 3 / 4, LR])
     assert rates[4:] == pytest.approx([LR * (20 - step) / 16 for step in range(4, 20)])
@@ -104,43 +103,18 @@ def test_gradients_are_freed_before_the_next_batch(recorded):
     assert all(recorded[0].freed)
 
 
-def test_matrices_decay_and_norms_and_biases_do_not(recorded):
+def test_only_matrices_have_weight_decay(recorded):
     assert [group["weight_decay"] for group in recorded[0].groups] == [DECAY, 0.0]
 
 
-def test_the_frozen_feature_encoder_stays_and_the_rest_moves(recorded):
+def test_everything_but_the_frozen_feature_encoder_changes(recorded):
     _, module, before = recorded
     for name, value in module.network.state_dict().items():
         frozen = ".feature_extractor." in name
         assert torch.equal(value, before[name]) == frozen, name
-    features = module.network.base_model.feature_extractor(torch.randn(1, 8000))
-    assert not features.requires_grad
 
 
-def test_every_epoch_has_an_order_of_its_own(recorded):
+def test_every_epoch_has_another_order(recorded):
     first, second = recorded[0].rows[0], recorded[0].rows[1]
     assert first != second
     assert len(set(first)) == len(first)
-
-
-def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(quick_config, tmp_path):
-    """With dropout, at the end of an epoch, under a schedule that does not know the end."""
-    constant = ["model.schedule=constant", "model.warmup_ratio=0", "trainer.limit_train_batches=5"]
-    train(quick_config(tmp_path / "whole", *constant, "trainer.max_epochs=3"))
-    train(quick_config(tmp_path / "part", *constant, "trainer.max_epochs=1"))
-    last = tmp_path / "part" / "checkpoints" / "last.ckpt"
-    train(quick_config(tmp_path / "rest", *constant, "trainer.max_epochs=3", f"ckpt={last}"))
-    whole = read_checkpoint(tmp_path / "whole" / "checkpoints" / "last.ckpt")[1]
-    resumed = read_checkpoint(tmp_path / "rest" / "checkpoints" / "last.ckpt")[1]
-    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
-
-
-def test_a_run_that_diverges_says_so_and_keeps_the_last_good_checkpoint(quick_config, tmp_path):
-    wild = ["model.lr=999", "model.schedule=constant", "trainer.gradient_clip_val=null"]
-    config = quick_config(tmp_path, *wild)
-    module, data = build(config, prepare(config.data, config.split))
-    network: Any = module.network
-    torch.nn.init.constant_(network.classifier.bias, float("nan"))
-    with pytest.raises(ValueError, match=r"the loss is nan in epoch 0.*lower model\.lr"):
-        build_trainer(config.trainer).fit(module, data)
-    assert list(tmp_path.rglob("*.ckpt")) == []

@@ -1,17 +1,27 @@
-"""`ser tune`: a search over runs, by Optuna, that can be stopped and gone on with."""
+"""`ser tune`: a search over runs by Optuna that can be stopped and resumed."""
 
+import os
+import shlex
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ser import cli
-from ser.compose import CONF
-from ser.search_space import Dimension, read_space
+from ser.commands.tune import tune as run_tune
+from ser.config.compose import CONF
+from ser.errors import UserError
+from ser.training.search_space import Dimension, read_space
 
 optuna = pytest.importorskip("optuna")
+SPACE = "model.lr=tag(log, interval(1e-4, 1e-2))"
 
 
-def test_ranges_are_read_in_the_words_of_hydras_sweeps():
+def test_ranges_are_read_as_in_hydras_sweeps():
     plain, space = read_space(
         [
             "data=ravdess",
@@ -32,59 +42,181 @@ def test_ranges_are_read_in_the_words_of_hydras_sweeps():
     assert [dimension.whole for dimension in space] == [False, False, True, False]
 
 
-def test_without_a_range_the_default_ones_are_searched_but_for_what_is_typed():
+def test_without_a_range_the_default_ones_are_searched_except_for_typed_keys():
     _, space = read_space(["model.weight_decay=0.1"], CONF / "tune.yaml")
     keys = [dimension.key for dimension in space]
     assert keys == ["model.lr", "model.warmup_ratio", "model.label_smoothing"]
 
 
-def test_a_range_that_falls_is_refused():
-    with pytest.raises(ValueError, match=r"model\.lr=interval\(0\.1, 0\.01\): must rise"):
-        read_space(["model.lr=interval(0.1, 0.01)"], CONF / "tune.yaml")
+@pytest.mark.parametrize("words", ["interval(0.1, 0.01)", "tag(log, interval(0, 1))"])
+def test_a_malformed_range_is_refused(words):
+    with pytest.raises(UserError, match=r"model\.lr"):
+        read_space([f"model.lr={words}"], CONF / "tune.yaml")
+
+
+def test_paths_stay_as_typed():
+    plain, _ = read_space(["data.table=größe (1)/it's.csv", SPACE], CONF / "tune.yaml")
+    assert plain == ["data.table=größe (1)/it's.csv"]
 
 
 @pytest.fixture
-def tune(corpora, cache_dir, tmp_path):
+def folder(tmp_path) -> Path:
+    return tmp_path / "größe, it's (1) #?"
+
+
+@pytest.fixture
+def typed(corpora, cache_dir) -> list[str]:
     few = ["trainer.limit_train_batches=2", "trainer.limit_val_batches=2", "trainer.max_epochs=1"]
     data = [f"data.synthetic={corpora}", f"data.cache_dir={cache_dir}"]
+    return ["experiment=quickstart", *data, *few]
 
+
+@pytest.fixture
+def tune(typed, folder):
     def tune(trials: int, *overrides: str) -> Any:
-        typed = ["experiment=quickstart", *data, *few, *overrides]
-        cli.tune(typed, trials=trials, folder=tmp_path / "study")
-        storage = f"sqlite:///{tmp_path / 'study' / 'study.db'}"
-        return optuna.load_study(study_name="ser", storage=storage)
+        run_tune([*typed, *overrides], trials=trials, folder=folder)
+        return load(folder)
 
     return tune
 
 
-def test_a_search_keeps_its_runs_goes_on_and_names_the_best_command(tune, tmp_path, capsys):
-    space = ["model.lr=tag(log, interval(1e-4, 1e-2))", "model.schedule=linear,cosine"]
-    first = tune(2, *space)
-    assert [trial.state.name for trial in first.trials] == ["COMPLETE"] * 2
+def load(folder: Path) -> Any:
+    options = {"creator": lambda: sqlite3.connect(folder / "study.db", check_same_thread=False)}
+    storage = optuna.storages.RDBStorage("sqlite:///study.db", engine_kwargs=options)
+    return optuna.load_study(study_name="ser", storage=storage)
+
+
+def states(study: Any) -> list[str]:
+    return [trial.state.name for trial in study.trials]
+
+
+def counted(study: Any) -> int:
+    """Trials that count, by the definition in the documentation."""
+    left_out = study.user_attrs.get("interrupted", [])
+    return sum(trial.state.is_finished() and trial.number not in left_out for trial in study.trials)
+
+
+def test_a_search_keeps_its_runs_resumes_and_prints_the_best_command(tune, folder, capsys):
+    space = [SPACE, "model.schedule=linear,cosine"]
+    assert states(tune(2, *space)) == ["COMPLETE"] * 2
     study = tune(3, *space)
     assert len(study.trials) == 3
     assert len({trial.params["model.lr"] for trial in study.trials}) == 3
     for number in "012":
-        assert (tmp_path / "study" / number / "checkpoints" / "best.ckpt").is_file()
-    output = capsys.readouterr().out
-    best = " ".join(study.best_trial.user_attrs["settings"])
-    assert output.strip().endswith(best)
-    assert "python train.py experiment=quickstart" in output
-    with pytest.raises(ValueError, match="holds a study of other settings"):
+        assert (folder / number / "checkpoints" / "best.ckpt").is_file()
+    command = shlex.split(capsys.readouterr().out.splitlines()[-1])
+    best = study.best_trial.user_attrs["settings"]
+    assert command[:3] == ["ser", "train", "experiment=quickstart"]
+    assert command[-len(best) :] == best
+    with pytest.raises(SystemExit):
         tune(4, "model.lr=interval(1e-4, 1e-2)")
+    assert "--folder" in capsys.readouterr().err
 
 
-def test_trials_that_diverge_count_as_failed_and_the_search_goes_on(tune):
+def test_trials_that_diverge_count_as_failed_and_the_search_continues(tune):
     wild = ["model.weight_decay=999", "model.warmup_ratio=0", "trainer.limit_train_batches=12"]
     study = tune(2, "model.lr=998.0,999.0", *wild)
-    assert [trial.state.name for trial in study.trials] == ["FAIL", "FAIL"]
+    assert states(study) == ["FAIL", "FAIL"]
+    assert counted(study) == 2
 
 
 def test_a_hopeless_trial_is_pruned(tune, monkeypatch):
-    from ser import search
+    from ser.training import tune as search
 
     pruner = optuna.pruners.ThresholdPruner(lower=1.1)
     monkeypatch.setattr(search.optuna.pruners, "MedianPruner", lambda **_: pruner)
     study = tune(1, "model.lr=interval(1e-4, 1e-2)")
-    assert [trial.state.name for trial in study.trials] == ["PRUNED"]
+    assert states(study) == ["PRUNED"]
     assert list(study.trials[0].intermediate_values) == [0]
+
+
+@pytest.mark.parametrize(
+    ("stop", "code"), [(KeyboardInterrupt(), 130), (SystemExit(143), 143)], ids=["INT", "TERM"]
+)
+def test_an_interrupted_trial_does_not_count(tune, folder, monkeypatch, capsys, stop, code):
+    from ser.training import tune as search
+
+    def interrupted(*_: Any) -> Any:
+        raise stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr(search, "train", interrupted)
+        with pytest.raises(SystemExit) as caught:
+            tune(1, SPACE)
+    assert caught.value.code == code
+    assert states(load(folder)) == ["FAIL"]
+    assert counted(load(folder)) == 0
+    printed = capsys.readouterr().err
+    assert "Traceback" not in printed
+    command = shlex.split(printed.partition("To resume: ")[2])
+    assert command[:2] == ["ser", "tune"]
+    assert command[command.index("--folder") + 1] == str(folder)
+    study = tune(1, SPACE)
+    assert states(study) == ["FAIL", "COMPLETE"]
+    assert counted(study) == 1
+
+
+@pytest.mark.slow
+def test_the_trial_of_a_killed_process_is_replaced(tune, folder):
+    tune(1, SPACE)
+    load(folder).ask()  # as SIGKILL leaves it: running, and nobody holds its lock
+    study = tune(2, SPACE)
+    assert states(study) == ["COMPLETE", "FAIL", "COMPLETE"]
+
+
+@pytest.mark.parametrize("broken", ["garbage", "locked"])
+def test_a_database_that_cannot_be_used_is_one_message(tune, folder, monkeypatch, capsys, broken):
+    from ser.training import tune as search
+
+    folder.mkdir(parents=True)
+    other = None
+    if broken == "garbage":
+        (folder / "study.db").write_bytes(b"not a database" * 1000)
+    else:
+        monkeypatch.setattr(search, "DATABASE_TIMEOUT", 0.1)
+        other = sqlite3.connect(folder / "study.db")
+        other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(SystemExit) as caught:
+        tune(1, SPACE)
+    assert caught.value.code == 2
+    printed = capsys.readouterr().err
+    assert "study.db" in printed
+    assert printed.count("\n") == 1
+    if other is not None:
+        other.close()
+
+
+def start(typed: list[str], folder: Path, trials: int, *more: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "ser.commands.main", "tune", *typed, SPACE, *more]
+    return subprocess.Popen(
+        [*command, "--trials", str(trials), "--folder", str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+
+
+@pytest.mark.slow
+def test_two_processes_do_not_exceed_the_number_of_trials(typed, folder):
+    folder.mkdir(parents=True)
+    processes = [start(typed, folder, 3) for _ in range(2)]
+    errors = [process.communicate(timeout=500)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], errors
+    assert states(load(folder)) == ["COMPLETE"] * 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_search_and_names_the_command(typed, folder, sent, code):
+    long = ["trainer.max_epochs=500", "callbacks.early_stopping.patience=500"]
+    process = start(typed, folder, 1, *long)
+    while not (folder / "0" / "checkpoints" / "last.ckpt").exists():
+        assert process.poll() is None
+        time.sleep(0.2)
+    process.send_signal(sent)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "To resume: ser tune" in errors
+    assert "Traceback" not in errors
+    assert counted(load(folder)) == 0

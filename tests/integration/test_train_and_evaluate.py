@@ -1,7 +1,9 @@
-"""Train a tiny network on the synthetic corpora, in process, and look at everything it leaves."""
+"""Train a tiny network on the synthetic corpora in process, and check all its results."""
 
 import json
-from pathlib import Path
+import shutil
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,15 +11,27 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from ser import manifest
-from ser.calibration import fit_temperature
-from ser.config import EvaluateConfig, EvaluateDataConfig, Part
-from ser.data import collate
-from ser.evaluation import evaluate
-from ser.labels import LABELS
-from ser.metrics import score
-from ser.model import load_network, read_checkpoint, read_validation
-from ser.training import TrainResult, build, resolve_precision, train
+from ser.commands.evaluate import run as run_evaluation
+from ser.config.data import DataConfig
+from ser.config.evaluate import EvaluateConfig, EvaluateDataConfig
+from ser.config.loggers import CsvConfig
+from ser.config.model import BackboneConfig, ModelConfig
+from ser.config.split import Part, SplitConfig, SplitKind
+from ser.config.train import TrainConfig
+from ser.config.trainer import TrainerConfig
+from ser.corpora.emotions import LABELS
+from ser.data.dataset import collate
+from ser.data.sampler import SampleIndex
+from ser.errors import UserError
+from ser.evaluation.evaluate import evaluate
+from ser.evaluation.result import EvaluationResult
+from ser.metrics.calibration import fit_temperature
+from ser.metrics.scores import score
+from ser.models.checkpoint import Checkpoint
+from ser.preparation import manifest
+from ser.preparation.prepare import prepare
+from ser.training.run_folder import TrainResult
+from ser.training.train import build, train
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +40,22 @@ def run(quick_config, tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
 
 
 @pytest.fixture(scope="module")
+def checkpoint(run) -> Checkpoint:
+    return Checkpoint.open(run.checkpoint)
+
+
+@pytest.fixture(scope="module")
 def scores(run):
-    return evaluate(EvaluateConfig(ckpt=str(run.checkpoint)))
+    """The scores on the test part; the report is written."""
+    return run_evaluation(EvaluateConfig(ckpt=str(run.checkpoint)))
+
+
+@pytest.fixture(scope="module")
+def data(run, quick_config) -> Any:
+    """The data module of the run, from its manifest."""
+    table = manifest.read(run.output_dir / "manifest.csv")
+    config = quick_config(run.output_dir)
+    return build(config, manifest.Manifest(table, table.iloc[:0]))[1]
 
 
 def test_a_run_keeps_its_checkpoints_and_accounts_for_its_data(run):
@@ -41,46 +69,39 @@ def test_a_run_keeps_its_checkpoints_and_accounts_for_its_data(run):
 
 
 def test_a_checkpoint_holds_tensors_and_plain_values_only(run):
-    checkpoint = torch.load(run.checkpoint, weights_only=True)
-    stored = checkpoint["hyper_parameters"]
+    content = torch.load(run.checkpoint, weights_only=True)
+    stored = content["hyper_parameters"]
     assert json.loads(json.dumps(stored)) == stored
     assert stored["labels"] == list(LABELS)
     assert stored["sample_rate"] == 16_000
 
 
-def test_a_checkpoint_carries_the_temperature_of_its_own_validation(run, quick_config):
-    """Fitted again on what the network of the checkpoint says of the validation part."""
-    network, _ = load_network(run.checkpoint)
-    table = manifest.read(run.output_dir / "manifest.csv")
-    config = quick_config(run.output_dir)
-    _, data = build(config, manifest.Manifest(table, table.iloc[:0]))
-    logits, labels = [], []
-    for batch in data.loader("val"):
+def test_a_checkpoint_carries_the_temperature_of_its_own_validation(checkpoint, data):
+    """Fitted again to the logits of its network on the validation part."""
+    network, logits, labels, rows = checkpoint.load_network(), [], [], []
+    for batch in data.val_dataloader():
         with torch.no_grad():
             mask = batch["attention_mask"]
             logits.append(network(batch["input_values"], attention_mask=mask).logits)
         labels.append(batch["labels"])
-    expected = fit_temperature(torch.cat(logits).numpy(), torch.cat(labels).numpy())
-    assert read_validation(run.checkpoint).temperature == pytest.approx(expected, rel=1e-3)
+        rows += batch["rows"]
+    speakers = data.manifest.part("val")["speaker"].to_numpy(str)[rows]
+    expected = fit_temperature(torch.cat(logits).numpy(), torch.cat(labels).numpy(), speakers)
+    found = checkpoint.validation
+    assert found.temperature == found.fit.temperature
+    assert found.temperature == pytest.approx(expected.temperature, rel=1e-3)
+    assert (found.fit.by, found.fit.folds) == ("speaker", len(set(speakers)))
 
 
-def test_an_older_checkpoint_has_no_temperature(run, tmp_path):
-    checkpoint = torch.load(run.checkpoint, weights_only=True)
-    del checkpoint["temperature"]
-    torch.save(checkpoint, tmp_path / "older.ckpt")
-    assert read_validation(tmp_path / "older.ckpt").temperature is None
-
-
-def test_a_loaded_network_gives_the_logits_of_the_trained_one(run, quick_config):
-    blueprint, weights = read_checkpoint(run.checkpoint)
-    network, _ = load_network(run.checkpoint)
-    state = network.state_dict()
+def test_a_loaded_network_has_the_weights_of_the_checkpoint(checkpoint):
+    state, weights = checkpoint.load_network().state_dict(), checkpoint.weights
     assert set(state) == set(weights)
     assert all(torch.equal(state[name], weights[name]) for name in weights)
-    assert blueprint.network["id2label"] == {str(i): label for i, label in enumerate(LABELS)}
+    names = checkpoint.metadata.network["id2label"]
+    assert names == {str(index): label for index, label in enumerate(LABELS)}
 
 
-def test_the_curves_pictures_and_settings_are_in_tensorboard(run):
+def test_curves_and_figures_are_in_tensorboard(run):
     events = EventAccumulator(str(run.output_dir / "tensorboard"), size_guidance={"images": 0})
     events.Reload()
     tags = events.Tags()
@@ -89,13 +110,13 @@ def test_the_curves_pictures_and_settings_are_in_tensorboard(run):
     speed = {"speed/utterances_per_second", "speed/audio_seconds_per_second", "speed/data_wait"}
     assert speed | {"train/grad_norm"} <= set(tags["scalars"])
     assert len(events.Images("val/confusion")) == 2
-    assert "config/text_summary" in tags["tensors"]
     assert events.Scalars("best/val/uar")[-1].value == pytest.approx(run.score)
     best = max(scalar.value for scalar in events.Scalars("val/uar"))
     assert best == pytest.approx(run.score)
 
 
-def test_the_table_of_settings_in_tensorboard_has_columns_for_the_test_scores(run, scores):
+@pytest.mark.slow
+def test_the_hyperparameters_of_tensorboard_have_columns_for_the_test_scores(run, scores):
     from tensorboard.plugins.hparams import metadata
 
     events = EventAccumulator(str(run.output_dir / "tensorboard")).Reload()
@@ -112,6 +133,7 @@ def test_the_report_is_complete(run, scores):
     assert {path.name for path in report.iterdir()} == {
         "metrics.json",
         "predictions.csv",
+        "label_errors.csv",
         "logits.npy",
         "report.html",
         "report.md",
@@ -124,7 +146,7 @@ def test_the_report_is_complete(run, scores):
     assert sum(part["utterances"] for part in metrics["corpora"].values()) == scores.utterances
 
 
-def test_predictions_are_one_row_an_utterance_and_give_the_scores(run, scores):
+def test_predictions_have_one_row_per_utterance_and_give_the_scores(run, scores):
     predictions = pd.read_csv(run.output_dir / "report" / "predictions.csv")
     test = manifest.read(run.output_dir / "manifest.csv").query("split == 'test'")
     assert sorted(predictions["id"]) == sorted(test["id"])
@@ -136,19 +158,15 @@ def test_predictions_are_one_row_an_utterance_and_give_the_scores(run, scores):
     assert again == scores
 
 
-def test_a_row_of_the_predictions_is_what_the_network_says_of_that_file_alone(
-    run, scores, quick_config
+def test_a_row_of_the_predictions_is_what_the_network_predicts_for_that_file_alone(
+    run, scores, checkpoint, data
 ):
     """Order, labels, padding and weights all have to be right for this."""
-    network, _ = load_network(run.checkpoint)
-    config = quick_config(run.output_dir)
-    table = manifest.read(run.output_dir / "manifest.csv")
-    _, data = build(config, manifest.Manifest(table, table.iloc[:0]))
-    part = data.manifest.part("test")
-    dataset = data.loader("test").dataset
+    network, part = checkpoint.load_network(), data.manifest.part("test")
+    dataset = data.test_dataloader().dataset
     predictions = pd.read_csv(run.output_dir / "report" / "predictions.csv").set_index("id")
     for row in (0, len(part) // 2, len(part) - 1):
-        batch = collate([dataset[row]], 0)
+        batch = collate([dataset[SampleIndex(row)]])
         with torch.no_grad():
             logits = network(batch["input_values"], attention_mask=batch["attention_mask"]).logits
         stored = predictions.loc[part["id"][row], [f"p_{label}" for label in LABELS]]
@@ -156,115 +174,118 @@ def test_a_row_of_the_predictions_is_what_the_network_says_of_that_file_alone(
         np.testing.assert_allclose(stored.to_numpy(float), alone, atol=1e-4)
 
 
-def test_the_validation_score_of_the_best_checkpoint_is_found_again(run):
-    scores = evaluate(
-        EvaluateConfig(
-            ckpt=str(run.checkpoint), part=Part.val, output_dir=str(run.output_dir / "val")
-        )
-    )
-    assert scores.uar == pytest.approx(run.score, abs=1e-6)
+def test_evaluating_the_validation_part_gives_the_validation_score(run, checkpoint):
+    result = evaluate(EvaluateConfig(ckpt=str(run.output_dir), part=Part.val))
+    assert result.predicted.fit == checkpoint.validation.fit is not None
+    assert result.overall.scores.uar == pytest.approx(run.score, abs=1e-6)
+    assert checkpoint.validation.uar == pytest.approx(run.score, abs=1e-6)
+    assert result.val_uar == pytest.approx(run.score, abs=1e-6)
 
 
-def test_reports_on_other_parts_and_checkpoints_leave_the_first_alone(run, scores):
+def files(folder) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in sorted(folder.rglob("*"))}
+
+
+def test_training_and_evaluation_print_nothing_and_evaluation_writes_nothing(
+    quick_config, tmp_path, capsys
+):
+    few = ["trainer.limit_train_batches=2", "trainer.limit_val_batches=2"]
+    trained = train(quick_config(tmp_path, *few))
+    before = files(tmp_path)
+    result = evaluate(EvaluateConfig(ckpt=str(trained.checkpoint)))
+    assert isinstance(result, EvaluationResult)
+    assert files(tmp_path) == before
+    assert capsys.readouterr().out == ""
+
+
+def test_the_manifest_is_handed_over_before_training(quick_config, tmp_path):
+    seen = []
+    config = quick_config(tmp_path, "trainer.fast_dev_run=true")
+    train(config, on_prepared=lambda given: seen.append(set(given.utterances["split"])))
+    assert seen == [{"train", "val", "test"}]
+
+
+@pytest.mark.slow
+def test_reports_on_other_parts_and_checkpoints_have_their_own_folders(run, scores):
     report = run.output_dir / "report" / "metrics.json"
     before = report.read_text()
-    evaluate(EvaluateConfig(ckpt=str(run.checkpoint), part=Part.val))
-    evaluate(EvaluateConfig(ckpt=str(run.checkpoint.with_name("last.ckpt"))))
+    run_evaluation(EvaluateConfig(ckpt=str(run.checkpoint), part=Part.val))
+    run_evaluation(EvaluateConfig(ckpt=str(run.checkpoint.with_name("last.ckpt"))))
     some = EvaluateDataConfig(corpora=["ravdess"])
-    evaluate(EvaluateConfig(ckpt=str(run.checkpoint), data=some))
+    run_evaluation(EvaluateConfig(ckpt=str(run.checkpoint), data=some))
     assert report.read_text() == before
     others = {"report-best-val": "val", "report-last-test": "test"}
     for name, part in (others | {"report-best-test-ravdess": "test"}).items():
         assert json.loads((run.output_dir / name / "metrics.json").read_text())["part"] == part
 
 
-def test_a_report_can_be_put_elsewhere(run, tmp_path):
-    evaluate(EvaluateConfig(ckpt=str(run.checkpoint), output_dir=str(tmp_path / "val")))
+@pytest.mark.slow
+def test_a_report_can_be_written_elsewhere(run, tmp_path):
+    run_evaluation(EvaluateConfig(ckpt=str(run.checkpoint), output_dir=str(tmp_path / "val")))
     assert (tmp_path / "val" / "metrics.json").is_file()
 
 
-def test_the_same_seed_gives_the_same_weights_and_another_gives_others(quick_config, tmp_path):
-    def weights(name: str, seed: int) -> dict[str, torch.Tensor]:
-        result = train(quick_config(tmp_path / name, f"seed={seed}", "trainer.max_steps=3"))
-        return read_checkpoint(result.output_dir / "checkpoints" / "last.ckpt")[1]
-
-    one, same, other = weights("one", 1), weights("same", 1), weights("other", 2)
-    assert all(torch.equal(one[name], same[name]) for name in one)
-    assert not all(torch.equal(one[name], other[name]) for name in one)
-
-
-def test_a_run_is_resumed_where_it_stopped(run, quick_config, tmp_path):
-    last = run.output_dir / "checkpoints" / "last.ckpt"
-    result = train(quick_config(tmp_path, f"ckpt={last}", "trainer.max_epochs=3"))
-    resumed = torch.load(result.output_dir / "checkpoints" / "last.ckpt", weights_only=True)
-    assert (resumed["epoch"], torch.load(last, weights_only=True)["epoch"]) == (2, 1)
-    assert resumed["global_step"] == 3 * 30
-
-
 def test_the_last_checkpoint_is_the_last_one_and_not_the_best(quick_config, tmp_path):
-    """With a learning rate of nothing, no epoch is better than the first."""
-    train(quick_config(tmp_path, "model.lr=1e-30", "trainer.max_epochs=3"))
+    """With a learning rate of almost zero, no epoch is better than the first."""
+    few = ["trainer.limit_train_batches=2", "trainer.max_epochs=3"]
+    train(quick_config(tmp_path, "model.lr=1e-30", *few))
     epochs = {
-        name: torch.load(tmp_path / "checkpoints" / f"{name}.ckpt", weights_only=True)["epoch"]
+        name: Checkpoint.open(tmp_path / "checkpoints" / f"{name}.ckpt").content["epoch"]
         for name in ("best", "last")
     }
     assert epochs == {"best": 0, "last": 2}
 
 
-def test_a_checkpoint_of_another_recipe_is_not_resumed(run, quick_config, tmp_path):
-    last = run.output_dir / "checkpoints" / "last.ckpt"
-    for override, words in (
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
         ("model.lr=1e-5", r"model\.lr=0\.003"),
-        ("split.seed=5", r"split\.seed=0: keep it so"),
+        ("split.seed=5", r"split\.seed=0"),
         ("model.backbone.layerdrop=0.5", r"model\.backbone\.layerdrop=0\.0"),
         ("data.batch_size=4", r"data\.batch_size=16"),
-        ("trainer.max_epochs=2", r"trainer\.max_epochs=2: give more"),
-    ):
-        with pytest.raises(ValueError, match=words):
-            train(quick_config(tmp_path, f"ckpt={last}", "trainer.max_epochs=3", override))
+        ("trainer.max_epochs=2", r"trainer\.max_epochs=2"),
+    ],
+)
+def test_a_checkpoint_of_other_settings_is_not_resumed(run, quick_config, tmp_path, override, key):
+    ckpt = f"ckpt={run.output_dir}"
+    with pytest.raises(UserError, match=key):
+        train(quick_config(tmp_path, ckpt, "trainer.max_epochs=3", override))
 
 
-def test_a_finished_run_is_not_overwritten(run, quick_config):
-    with pytest.raises(ValueError, match="already holds a run"):
+@pytest.mark.slow
+def test_another_precision_or_clipping_is_resumed_and_reported(run, quick_config, tmp_path, caplog):
+    changed = ["trainer.precision=bf16-mixed", "trainer.gradient_clip_val=2"]
+    longer = ["trainer.max_epochs=3", f"ckpt={run.output_dir}"]
+    train(quick_config(tmp_path, *longer, *changed))
+    assert "trainer.precision was 32-true" in caplog.text
+    assert "trainer.gradient_clip_val was 1.0" in caplog.text
+    last = Checkpoint.open(tmp_path / "checkpoints" / "last.ckpt").content
+    assert (last["epoch"], last["global_step"]) == (2, 3 * 30)
+
+
+def test_an_existing_run_is_not_overwritten(run, quick_config):
+    with pytest.raises(UserError, match="output_dir"):
         train(quick_config(run.output_dir))
 
 
-def test_changed_corpora_are_not_evaluated(quick_config, corpora, tmp_path, write_tone):
-    import shutil
-
+def test_changed_corpora_are_not_evaluated(run, corpora, tmp_path, write_tone):
     copy = tmp_path / "copy"
     shutil.copytree(corpora, copy)
-    config = quick_config(tmp_path / "run", f"data.synthetic={copy}", "trainer.max_steps=1")
-    checkpoint = train(config).checkpoint
+    moved = EvaluateDataConfig(synthetic=str(copy))
+    evaluate(EvaluateConfig(ckpt=str(run.checkpoint), data=moved))
     write_tone(copy / "tess" / "OAF_new_sad.wav", pitch=123)
-    with pytest.raises(ValueError, match=r"0 recordings gone, 1 new"):
-        evaluate(EvaluateConfig(ckpt=str(checkpoint)))
+    with pytest.raises(UserError, match=r"0 recordings gone, 1 new"):
+        evaluate(EvaluateConfig(ckpt=str(run.checkpoint), data=moved))
 
 
-@pytest.mark.parametrize("content", [b"", b"no checkpoint", b"PK\x03\x04 broken archive"])
-def test_what_is_no_checkpoint_is_refused_in_one_sentence(tmp_path, content):
-    path = tmp_path / "x.ckpt"
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match="is no checkpoint of this project"):
-        read_checkpoint(path)
-    with pytest.raises(ValueError, match="is no checkpoint of this project"):
-        read_validation(path)
-
-
-def test_code_in_a_checkpoint_is_not_run(tmp_path):
-    class Evil:
-        def __reduce__(self):
-            return Path.touch, (tmp_path / "ran",)
-
-    torch.save({"hyper_parameters": Evil()}, tmp_path / "x.ckpt")
-    with pytest.raises(ValueError, match="is no checkpoint of this project"):
-        read_checkpoint(tmp_path / "x.ckpt")
-    assert not (tmp_path / "ran").exists()
+@pytest.mark.parametrize("source", ["nothing", "."])
+def test_evaluation_needs_a_checkpoint(tmp_path, monkeypatch, source):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="ckpt"):
+        evaluate(EvaluateConfig(ckpt=source))
 
 
 def test_loss_falls_and_the_network_trains_in_training_mode(quick_config, tmp_path):
-    from ser.preparation import prepare
-
     config = quick_config(tmp_path)
     module, data = build(config, prepare(config.data, config.split))
     batch = next(iter(data.train_dataloader()))
@@ -299,36 +320,46 @@ def test_uniform_padding_csv_logging_and_a_linear_schedule_train_too(quick_confi
     assert metrics["val/uar"].dropna().iloc[-1] == pytest.approx(result.score)
 
 
-def test_precision_follows_the_device_only_where_it_is_left_open(compose_config):
-    trainer = compose_config("output_dir=x", "trainer.precision=16-mixed").trainer
-    assert resolve_precision(trainer) == "16-mixed"
-    chosen = resolve_precision(compose_config("output_dir=x", "trainer=auto").trainer)
-    assert chosen in ("bf16-mixed", "32-true")
-    if not torch.cuda.is_available() and not torch.cpu._is_avx512_bf16_supported():
-        assert chosen == "32-true"
+def test_a_config_from_python_trains(corpora, cache_dir, tmp_path):
+    """Without Hydra, with the default callbacks."""
+    architecture = {
+        "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "intermediate_size": 32, "conv_dim": [8] * 7, "num_conv_pos_embeddings": 16,
+        "num_conv_pos_embedding_groups": 2, "classifier_proj_size": 16,
+    }  # fmt: skip
+    config = TrainConfig(
+        output_dir=str(tmp_path / "run"),
+        data=DataConfig(corpora=["savee"], synthetic=str(corpora), cache_dir=str(cache_dir)),
+        split=SplitConfig(kind=SplitKind.stratified),
+        model=ModelConfig(
+            backbone=BackboneConfig("small", pretrained=False, architecture=architecture)
+        ),
+        trainer=TrainerConfig(accelerator="cpu", devices=1, max_steps=2),
+        logger={"csv": CsvConfig()},
+    )
+    result = train(config)
+    assert result.checkpoint is not None
+    assert evaluate(EvaluateConfig(ckpt=str(result.output_dir))).overall.scores.utterances > 0
+    stored = Checkpoint.open(result.checkpoint).metadata.config
+    assert stored.model == config.model
+    longer = replace(config, ckpt=str(tmp_path / "run"))
+    longer.trainer = replace(config.trainer, max_steps=3)
+    assert train(longer).checkpoint == result.checkpoint
+    with pytest.raises(UserError, match="output_dir"):
+        train(TrainConfig())
 
 
-def test_trainer_settings_are_arguments_of_lightning(compose_config):
-    import inspect
-
-    from lightning import Trainer
-
-    settings = vars(compose_config("output_dir=x").trainer)
-    known = set(inspect.signature(Trainer).parameters)
-    assert {name for name in settings if name != "_target_"} <= known
-
-
-def test_a_run_cut_short_by_steps_is_validated_and_kept(quick_config, tmp_path):
+def test_a_run_that_ends_within_an_epoch_is_validated_and_kept(quick_config, tmp_path):
     result = train(quick_config(tmp_path, "trainer.max_epochs=5", "trainer.max_steps=40"))
-    last = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    last = Checkpoint.open(tmp_path / "checkpoints" / "last.ckpt").content
     assert last["global_step"] == 40
+    assert last["val_uar"] is not None
     assert result.checkpoint is not None
     assert result.score > 0
 
 
-def test_another_score_can_choose_the_best_checkpoint(quick_config, tmp_path):
-    monitor = ["callbacks.checkpoint.monitor=val/loss", "callbacks.checkpoint.mode=min"]
-    result = train(quick_config(tmp_path, *monitor, "trainer.max_steps=2"))
+def test_another_metric_can_choose_the_best_checkpoint(quick_config, tmp_path):
+    result = train(quick_config(tmp_path, "monitor=val/loss", "trainer.max_steps=2"))
     assert (result.monitor, result.checkpoint) == ("val/loss", tmp_path / "checkpoints/best.ckpt")
 
 

@@ -1,30 +1,35 @@
-"""The Dockerfile, as far as it can be checked where no engine is: a linter, and what it copies."""
+"""The Dockerfiles, as far as they can be checked without an engine: a linter, and what they copy."""
 
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
-DOCKERFILE = (ROOT / "Dockerfile").read_text()
+both = pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.cuda"])
 
 
-def test_the_linter_has_nothing_to_say():
+@both
+def test_the_linter_has_no_findings(name):
     hadolint = Path(sys.executable).with_name("hadolint")
-    done = subprocess.run([hadolint, ROOT / "Dockerfile"], capture_output=True, text=True)
+    done = subprocess.run([hadolint, ROOT / name], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_what_is_copied_is_there_and_let_through():
-    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)
-    names = [name for line in copied for name in line.split()]
-    assert {"src", "requirements", "pyproject.toml"} <= set(names)
-    let_through = (ROOT / ".dockerignore").read_text().splitlines()
-    for name in names:
-        assert (ROOT / name).exists()
-        assert f"!{name}" in let_through
+@both
+def test_copied_files_exist_and_are_not_ignored(name):
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", (ROOT / name).read_text(), re.MULTILINE)
+    names = [each for line in copied for each in line.split()]
+    assert {"src", "conf", "requirements", "pyproject.toml"} <= set(names)
+    included = (ROOT / ".dockerignore").read_text().splitlines()
+    for each in names:
+        assert (ROOT / each).exists()
+        assert f"!{each}" in included
 
 
-def test_it_does_not_run_as_root():
-    final = DOCKERFILE.rpartition("\nFROM ")[2]
+@both
+def test_containers_do_not_run_as_root(name):
+    final = (ROOT / name).read_text().rpartition("\nFROM ")[2]
     assert re.search(r"^USER [1-9]\d+$", final, re.MULTILINE)

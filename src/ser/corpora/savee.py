@@ -1,17 +1,17 @@
 """SAVEE: four men (DC, JE, JK, KL), seven emotions, 480 files.
 
-Two layouts are in circulation: `ALL/DC_a01.wav`, and `AudioData/DC/a01.wav`, where base names
-repeat across speakers and the folder tells who speaks.
+Two layouts exist: `ALL/DC_a01.wav`, and `AudioData/DC/a01.wav`, where base names repeat across
+speakers and the folder is the speaker.
 """
 
 import re
 from pathlib import PurePath
 
-from ser.corpora.corpus import Corpus, Utterance
-from ser.labels import Emotion
+from ser.corpora.corpus import Corpus, Fold, Utterance
+from ser.corpora.emotions import Emotion
 
 SPEAKERS = ("DC", "JE", "JK", "KL")
-# `sa` and `su` stand before the single letters, or every sad clip would be read as angry.
+# `sa` and `su` come before the single letters, or every sad clip would be parsed as angry.
 NAME = re.compile(r"(?:(DC|JE|JK|KL)_)?(sa|su|a|d|f|h|n)(0[1-9]|1\d|2\d|30)\.wav", re.I)
 EMOTIONS = {
     "a": Emotion.ANGRY,
@@ -22,6 +22,10 @@ EMOTIONS = {
     "sa": Emotion.SAD,
     "su": Emotion.SURPRISE,
 }
+# Neutral 19 to 30 repeat sentences 4 and 5 of the other emotions, in this order.
+REPEATED = [
+    f"{code}{number}" for code in ("a", "d", "f", "su", "sa", "h") for number in ("04", "05")
+]
 
 
 def parse(path: PurePath) -> Utterance:
@@ -39,8 +43,24 @@ def parse(path: PurePath) -> Utterance:
         speaker=speaker,
         gender="male",
         emotion=EMOTIONS[code],
-        sentence=f"{code}{number}",
+        sentence=find_sentence(code, number),
     )
+
+
+def find_sentence(code: str, number: str) -> str:
+    """The identity of the spoken sentence; the number in a file name is not one.
+
+    Three sentences are common to all emotions, twelve are spoken in one emotion and in neutral,
+    and all others occur in one emotion only.
+    """
+    index = int(number)
+    if index <= 3:
+        return f"common{index}"
+    if code == "n" and 16 <= index <= 18:
+        return f"common{index - 15}"
+    if code == "n" and index >= 19:
+        return REPEATED[index - 19]
+    return f"{code}{number}"
 
 
 CORPUS = Corpus(
@@ -51,8 +71,9 @@ CORPUS = Corpus(
         "barelydedicated/savee-database",
     ),
     files=480,
+    example="ALL/DC_a01.wav",
     licence="research use, by registration with the authors",
     citation="S. Haq and P. J. B. Jackson (2009), Proc. AVSP, 53-58",
     parse=parse,
-    folds={"emobox": (("JE",), ("KL",), ("DC",), ("JK",))},
+    folds={"emobox": (Fold(("JE",)), Fold(("KL",)), Fold(("DC",)), Fold(("JK",)))},
 )

@@ -9,7 +9,7 @@ import re
 from pathlib import PurePath
 
 from ser.corpora.corpus import Corpus, Utterance
-from ser.labels import Emotion
+from ser.corpora.emotions import Emotion
 
 NAME = re.compile(r"(OAF|OA|YAF)_([a-z]+)_(angry|disgust|fear|happy|neutral|ps|sad)\.wav", re.I)
 EMOTIONS = {
@@ -21,6 +21,8 @@ EMOTIONS = {
     "ps": Emotion.SURPRISE,
     "sad": Emotion.SAD,
 }
+
+AGES = {"OAF": "64", "YAF": "26"}
 
 
 def parse(path: PurePath) -> Utterance:
@@ -35,6 +37,7 @@ def parse(path: PurePath) -> Utterance:
         gender="female",
         emotion=EMOTIONS[emotion],
         sentence=word,
+        age=AGES[speaker],
         note="" if prefix == speaker else "speaker OA read as OAF",
     )
 
@@ -44,6 +47,7 @@ CORPUS = Corpus(
     title="TESS",
     handles=("ejlok1/toronto-emotional-speech-set-tess",),
     files=2800,
+    example="OAF_Fear/OAF_back_fear.wav",
     licence="CC BY-NC-ND 4.0",
     citation="M. K. Pichora-Fuller and K. Dupuis (2020), doi:10.5683/SP2/E8H2MF",
     parse=parse,

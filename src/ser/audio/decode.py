@@ -1,0 +1,229 @@
+"""Open and decode recordings of any format; nothing else in this package does.
+
+The format is recognised by content. libsndfile decodes what it decodes correctly, FFmpeg the rest.
+Lengths come from reading, not from headers. The same bytes always give the same samples, at once
+for training (`decode`) and in blocks for prediction (`ser.audio.stream`).
+"""
+
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO, Protocol, Self
+
+import numpy as np
+
+from ser.audio import chunks, mpeg, ogg
+from ser.audio.ffmpeg import FFmpegDecoder
+from ser.audio.mixing import Mixer
+from ser.audio.recording import (
+    HIGHEST_RATE,
+    LOWEST_RATE,
+    AudioError,
+    Block,
+    Fault,
+    Mono,
+    Recording,
+    UnsupportedError,
+    Waveform,
+    scale,
+)
+from ser.audio.resample import resample
+from ser.audio.sndfile import KINDS, SndfileDecoder
+from ser.audio.sniff import LFS_POINTER, Kind, locate
+from ser.audio.splice import Part, Peek, SplicedFile, whole_file
+
+Cancelled = Callable[[], bool] | None
+ROUNDING = 0.01  # seconds; many tables round times to hundredths, also beyond the end of the file
+
+
+class Decoder(Protocol):
+    """An open file: `read` gives its samples block by block, an empty block at the end.
+
+    `skip` passes over up to so many samples and returns how many; it may be unable to.
+    """
+
+    sample_rate: int
+    channels: int
+    format: str
+
+    def read(self) -> Block: ...
+
+    def skip(self, frames: int) -> int: ...
+
+    def close(self) -> None: ...
+
+
+class OpenRecording:
+    """An open recording at its own `sample_rate` in Hz, mixed to mono or of one `channel`.
+
+    The file must stay open meanwhile and is not closed here. Raises AudioError if it is not a
+    recording or not whole, DecodingCancelledError once `cancelled` returns True.
+    """
+
+    def __init__(
+        self, file: BinaryIO, cancelled: Cancelled = None, channel: int | None = None
+    ) -> None:
+        self._file, self._cancelled, self._channel = file, cancelled, channel
+        self._start()
+
+    def _start(self) -> None:
+        self._decoder = open_decoder(self._file, self._cancelled)
+        self._mix, self._offset = Mixer(self._channel), 0
+        self._held: list[Mono] = []  # from sample `_offset` on
+        self.sample_rate, self.format = self._decoder.sample_rate, self._decoder.format
+        self.channels = self._decoder.channels
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._decoder.close()
+
+    @property
+    def note(self) -> str:
+        """How a fault of the recording was repaired, as far as it has been read."""
+        return self._mix.note
+
+    def blocks(self) -> Iterator[Mono]:
+        """Consecutive mono samples (time,), int16 or float32, a few seconds at most."""
+        while len(block := self._decoder.read()):
+            yield self._mix(block)
+
+    def read(self, start: float = 0.0, end: float = 0.0) -> Recording:
+        """The part from `start` to `end` seconds (0: to the end of the recording).
+
+        Parts are read fastest in the order of their starts. Raises AudioError if the part reaches
+        beyond the recording by more than ROUNDING.
+        """
+        first = round(start * self.sample_rate)
+        last = round(end * self.sample_rate) if end else None
+        if first < self._offset:
+            self._decoder.close()
+            self._start()
+        self._drop(first)
+        while (last is None or self._stop < last) and self._fetch():
+            pass
+        if last is not None and last <= self._stop + ROUNDING * self.sample_rate:
+            last = min(last, self._stop)
+        if not 0 <= first <= (self._stop if last is None else last) <= self._stop:
+            seconds = self._stop / self.sample_rate
+            detail = f"{start} s to {end} s, but the file lasts {seconds:.2f} s"
+            raise AudioError(Fault.OUT_OF_RANGE, detail)
+        samples = join(self._held)[: None if last is None else last - first]
+        return Recording(samples, self.sample_rate, self.format, self._decoder.channels, self.note)
+
+    @property
+    def _stop(self) -> int:
+        return self._offset + sum(map(len, self._held))
+
+    def _fetch(self) -> bool:
+        block = next(self.blocks(), None)
+        if block is not None:
+            self._held.append(block)
+        return block is not None
+
+    def _drop(self, first: int) -> None:
+        """Forget the samples before `first`, read or not."""
+        while self._offset < first:
+            if not self._held:
+                self._offset += self._decoder.skip(first - self._offset)
+                if self._offset == first or not self._fetch():
+                    return
+            count = min(first - self._offset, len(self._held[0]))
+            self._held[0] = self._held[0][count:]
+            self._offset += count
+            if not len(self._held[0]):
+                del self._held[0]
+
+
+def decode(path: Path, start: float = 0.0, end: float = 0.0) -> Recording:
+    """The recording in a file, or its part from `start` to `end` seconds (0: to the end).
+
+    Raises AudioError if it cannot be used, OSError if the file cannot be opened.
+    """
+    with path.open("rb", buffering=0) as file, OpenRecording(file) as recording:
+        return recording.read(start, end)
+
+
+def load(path: Path) -> Waveform:
+    """The samples (time,) of a file, mono at 16 kHz; raises as `decode` does."""
+    recording = decode(path)
+    return resample(recording.waveform, recording.sample_rate)
+
+
+def join(blocks: list[Mono]) -> Mono:
+    """The samples (time,) of consecutive blocks; floats unless all are integers."""
+    if len(blocks) == 1:
+        return blocks[0]
+    if not all(block.dtype == np.int16 for block in blocks):
+        blocks = [as_floats(block) for block in blocks]
+    return np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
+
+
+def as_floats(block: Mono) -> Waveform:
+    return scale(block, 1 / 32768) if block.dtype == np.int16 else block
+
+
+def open_decoder(file: BinaryIO, cancelled: Cancelled = None) -> Decoder:
+    """A decoder of a seekable file; raises as `OpenRecording` does."""
+    kind, start, head = recognise(file)
+    base = whole_file(file, start, cancelled)
+    peek = Peek(base, head)
+    parts = survey(kind, peek)
+    plain = start == 0 and len(parts) == 1 and list(parts[0].segments) == [range(peek.size)]
+    decoder = choose_decoder(kind, base, parts, descriptor_of(file) if plain else None)
+    if not LOWEST_RATE <= decoder.sample_rate <= HIGHEST_RATE:
+        decoder.close()
+        low = decoder.sample_rate < LOWEST_RATE
+        raise AudioError(Fault.LOW_RATE if low else Fault.HIGH_RATE, f"{decoder.sample_rate} Hz")
+    return decoder
+
+
+def recognise(file: BinaryIO) -> tuple[Kind, int, bytes]:
+    """The result of `locate`; raises AudioError if the file is not a recording."""
+    kind, start, head = locate(file)
+    if kind is None:
+        if not head:
+            raise AudioError(Fault.EMPTY)
+        raise AudioError(Fault.LFS_POINTER if head.startswith(LFS_POINTER) else Fault.NOT_AUDIO)
+    return kind, start, head
+
+
+def survey(kind: Kind, peek: Peek) -> list[Part]:
+    """The parts of a file for libsndfile, with repaired headers if need be.
+
+    Raises AudioError if the file does not hold what its headers promise.
+    """
+    if kind == Kind.MPEG:
+        return [stream.part() for stream in mpeg.scan(peek)]
+    if kind == Kind.OGG:
+        return ogg.scan(peek)
+    return chunks.SURVEYS.get(kind, chunks.whole)(peek)
+
+
+def choose_decoder(
+    kind: Kind, base: SplicedFile, parts: list[Part], descriptor: int | None
+) -> Decoder:
+    """SndfileDecoder for the formats in KINDS; FFmpegDecoder for the others and as a fallback.
+
+    `descriptor` is that of the file, if it needs no splicing. Raises AudioError if there is nothing
+    to decode, or no decoder for it.
+    """
+    if not parts:
+        raise AudioError(Fault.EMPTY)
+    reasons = []
+    if kind in KINDS:
+        try:
+            return SndfileDecoder(kind, base, parts, descriptor)
+        except UnsupportedError as error:
+            reasons.append(f"libsndfile: {error}")
+    try:
+        return FFmpegDecoder(kind, SplicedFile(base, [s for part in parts for s in part.segments]))
+    except UnsupportedError as error:
+        reasons.append(str(error))
+    raise AudioError(Fault.UNSUPPORTED, "; ".join(reasons))
+
+
+def descriptor_of(file: BinaryIO) -> int | None:
+    """The descriptor of an unbuffered file, from which libsndfile reads faster."""
+    return file.fileno() if isinstance(file, io.FileIO) else None

@@ -1,0 +1,65 @@
+"""Pages of OGG files (RFC 3533): whether the file is whole, and where chained streams begin."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ser.audio.recording import AudioError, Fault
+from ser.audio.splice import Part, Peek
+
+HEADER = 27  # bytes before the segment table
+FIRST = 2  # flag of the first page of a logical stream
+MAX_LINKS = 1000
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page from offset `start` to `stop`; the last one may reach beyond the end of the file."""
+
+    start: int
+    stop: int
+    first: bool  # of a logical stream
+
+
+def scan(peek: Peek) -> list[Part]:
+    """The links of a chained file, mostly one; libsndfile reads only the first of several.
+
+    Raises AudioError if the last page is cut off.
+    """
+    links, previous = list[int](), False
+    for page in read_pages(peek, 0):
+        if page.first and not previous:  # the first pages of multiplexed streams come together
+            links.append(page.start)
+        previous = page.first
+        if page.stop > peek.size:
+            raise AudioError(Fault.TRUNCATED, "its last OGG page is cut off")
+        if len(links) > MAX_LINKS:
+            raise AudioError(Fault.DAMAGED, f"more than {MAX_LINKS:,} chained streams")
+    links = links or [0]
+    ends = [*links[1:], peek.size]
+    return [Part([range(first, end)]) for first, end in zip(links, ends, strict=True)]
+
+
+def read_pages(peek: Peek, place: int) -> Iterator[Page]:
+    """The pages from an offset on; bytes between them are passed over."""
+    while True:
+        header = peek(place, HEADER + 255)
+        if not header.startswith(b"OggS"):
+            place = find_page(peek, place)
+            if place < 0:
+                return
+            continue
+        table = header[HEADER : HEADER + header[26]] if len(header) >= HEADER else b""
+        whole = len(header) >= HEADER and len(table) == header[26]
+        stop = place + HEADER + len(table) + sum(table) if whole else peek.size + 1
+        yield Page(place, stop, bool(header[5:6] and header[5] & FIRST))
+        place = stop
+
+
+def find_page(peek: Peek, place: int) -> int:
+    """The offset of the next page, or -1 if there is none."""
+    while place < peek.size:
+        found = peek(place, Peek.SIZE).find(b"OggS")
+        if found >= 0:
+            return place + found
+        place += Peek.SIZE - 3
+    return -1

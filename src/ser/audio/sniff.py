@@ -1,0 +1,146 @@
+"""Recognise recordings by their first bytes; suffixes are ignored.
+
+Only formats listed here reach a decoder, so playlists, subtitles and other files that make FFmpeg
+open further files never do.
+"""
+
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from ser.audio import mpeg
+from ser.errors import UserError
+
+HEAD = 8192  # bytes that are enough for `identify`
+SUFFIXES = frozenset(
+    {".wav", ".wave", ".rf64", ".w64", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".sph"}
+    | {".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".m4a", ".aac", ".amr", ".wma", ".mka"}
+    | {".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".webm", ".mkv", ".ogv", ".avi", ".wmv", ".asf"}
+    | {".flv", ".mpg", ".mpeg", ".m2ts"}
+)
+"""Suffixes that recordings usually have, for messages and file dialogs."""
+
+
+class Buffered(Protocol):
+    """A stream that gives what there is, without waiting for more."""
+
+    def read1(self, size: int, /) -> bytes: ...
+
+
+class Kind(StrEnum):
+    """A container format."""
+
+    WAV = "WAV"
+    RF64 = "RF64"
+    W64 = "W64"
+    AIFF = "AIFF"
+    AU = "AU"
+    CAF = "CAF"
+    NIST = "NIST"
+    VOC = "VOC"
+    FLAC = "FLAC"
+    OGG = "OGG"
+    MPEG = "MP3"
+    AAC = "AAC"
+    AMR = "AMR"
+    MP4 = "MP4"
+    MATROSKA = "Matroska"
+    ASF = "ASF"
+    AVI = "AVI"
+    FLV = "FLV"
+    MPEG_TS = "MPEG-TS"
+    MPEG_PS = "MPEG-PS"
+
+
+W64_RIFF = bytes.fromhex("72696666 2e91cf11 a5d628db 04c10000")
+ASF_HEADER = bytes.fromhex("3026b275 8e66cf11 a6d900aa 0062ce6c")
+MAGIC = {
+    rb"RIF[FX].{4}WAVE": Kind.WAV,
+    rb"RF64.{4}WAVE": Kind.RF64,
+    re.escape(W64_RIFF): Kind.W64,
+    rb"FORM.{4}AIF[FC]": Kind.AIFF,
+    rb"\.snd\0|dns\...\0\0": Kind.AU,
+    rb"caff\0": Kind.CAF,
+    rb"NIST_1A\n": Kind.NIST,
+    rb"Creative Voice File\x1a": Kind.VOC,
+    rb"fLaC": Kind.FLAC,
+    rb"OggS\0": Kind.OGG,
+    rb"#!AMR(-WB)?\n": Kind.AMR,
+    rb".{4}(ftyp|mdat)|\0.{3}(moov|wide|skip|free|pnot)": Kind.MP4,
+    rb"\x1aE\xdf\xa3": Kind.MATROSKA,
+    re.escape(ASF_HEADER): Kind.ASF,
+    rb"RIFF.{4}AVI ": Kind.AVI,
+    rb"FLV\x01": Kind.FLV,
+    rb"(.{4})?G(.{187}|.{191})G(.{187}|.{191})G": Kind.MPEG_TS,
+    rb"\0\0\x01\xba": Kind.MPEG_PS,
+}
+PATTERNS = [(re.compile(pattern, re.DOTALL), kind) for pattern, kind in MAGIC.items()]
+LFS_POINTER = b"version https://git-lfs"
+LINE = 64  # bytes that tell text from a recording
+BINARY = re.compile(rb"\xff|.*[\0-\x08\x0b\x0c\x0e-\x1f]", re.DOTALL)
+RAW = (
+    "standard input is neither a recording of a known format nor a list of paths; raw samples need"
+    " a header: `ffmpeg -f s16le -ar 16000 -ac 1 -i - -f wav -`"
+)
+
+
+def identify(head: bytes) -> Kind | None:
+    """The format of a file that begins with `head`, HEAD bytes or the whole file.
+
+    None if it is not a recording. A file that begins with an ID3 tag is taken for an MP3.
+    """
+    for pattern, kind in PATTERNS:
+        if pattern.match(head):
+            return kind
+    if mpeg.id3_size(head):
+        return Kind.MPEG
+    if mpeg.is_adts(head):
+        return Kind.AAC
+    return Kind.MPEG if mpeg.is_mpeg(head) else None
+
+
+def locate(file: BinaryIO) -> tuple[Kind | None, int, bytes]:
+    """The format of a file, the offset at which it begins after ID3 tags, and its bytes there."""
+    start, head = 0, read_head(file, 0)
+    while size := mpeg.id3_size(head):
+        start += size
+        head = read_head(file, start)
+    kind = identify(head)
+    if start and kind is None:  # an MP3 with a damaged begin, or a tag and nothing else
+        kind = Kind.MPEG
+    return kind, start, head
+
+
+def read_head(file: BinaryIO, start: int) -> bytes:
+    file.seek(start)
+    return file.read(HEAD)
+
+
+def read_input(stream: Buffered) -> tuple[bytes, bool]:
+    """The first bytes of a stream, and whether a recording begins with them, else text.
+
+    Text is not waited for beyond its first line. Raises UserError for raw samples and other bytes.
+    """
+    head = b""
+    while len(head) < HEAD and (more := stream.read1(HEAD - len(head))):
+        head += more
+        text = not BINARY.match(head) and identify(head) is None
+        if text and (len(head) >= LINE or b"\n" in head):
+            return head, False
+    if identify(head) is not None:
+        return head, True
+    if BINARY.match(head):
+        raise UserError(RAW)
+    return head, False
+
+
+def is_recording(path: Path) -> bool:
+    """Whether a file is a recording, by its first bytes; False if it cannot be read."""
+    try:
+        if not path.is_file():  # opening a pipe would wait for its writer
+            return False
+        with path.open("rb", buffering=0) as file:
+            return identify(file.read(HEAD)) is not None
+    except OSError:
+        return False

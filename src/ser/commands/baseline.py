@@ -1,0 +1,40 @@
+"""`ser baseline`"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ser.commands.options import ConfigDir, Overrides
+from ser.config.baseline import Classifier, FeatureSet
+from ser.errors import UserError
+
+
+def baseline(
+    overrides: Overrides = None,
+    output: Annotated[Path, typer.Option(help="Folder of the run; it must not exist.")] = Path(
+        "runs/baseline"
+    ),
+    features: Annotated[
+        FeatureSet,
+        typer.Option(help="classic: MFCC, pitch, energy; egemaps: 88 functionals (opensmile)."),
+    ] = FeatureSet.classic,
+    classifier: Annotated[
+        Classifier, typer.Option(help="auto: the better one in cross-validation.")
+    ] = Classifier.auto,
+    config_dir: ConfigDir = None,
+) -> None:
+    """Train a classic acoustic baseline on the same split, and write the same report."""
+    if output.exists():
+        raise UserError(f"--output={output} exists: name a new folder")
+    from ser.config.compose import compose_command
+    from ser.config.train import TrainConfig
+
+    words = [*(overrides or []), f"output_dir={output}"]
+    config = compose_command("train", words, TrainConfig, config_dir)
+    from ser.evaluation.baseline import run_baseline  # heavy, so only after the config is checked
+    from ser.reports import report
+
+    result = run_baseline(config, output, features, classifier)
+    report.write(result, output / "report")
+    report.show_scores(result, output / "report")

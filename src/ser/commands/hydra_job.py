@@ -1,0 +1,113 @@
+"""`ser train` and `ser evaluate` as Hydra jobs."""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from itertools import islice
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from ser.commands.errors import one_line_errors, write_utf8
+from ser.config.compose import CONF, VERSION_BASE, register
+from ser.config.overrides import quote, unquote
+from ser.errors import UserError
+
+Job = Callable[[DictConfig], Any]
+# Hydra's options that are followed by a value.
+VALUED = {
+    *("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn"),
+    *("--config-dir", "-cd", "--experimental-rerun"),
+}
+# Hydra accepts one of these at a time.
+ACTIONS = {
+    *("--run", "-r", "--multirun", "-m", "--cfg", "-c", "--info", "-i"),
+    *("--shell-completion", "-sc"),
+}
+
+
+def launch(name: str, kind: type, words: list[str], job: Job) -> None:
+    """Run a job with the config called `name`, of this dataclass, once or as a sweep.
+
+    Hydra reads `sys.argv`, where the arguments are quoted for it. Inside the job it is as typed:
+    Lightning starts further processes from it.
+    """
+    typed = sys.argv
+
+    @wraps(job)
+    def run(composed: DictConfig) -> Any:
+        sys.argv = typed
+        with one_line_errors(HydraConfig.get().runtime.output_dir, kind):
+            refuse_chdir()
+            return job(composed)
+
+    write_utf8()
+    with one_line_errors(kind=kind), hydra_on_python_3_14():
+        register()
+        main = hydra.main(version_base=VERSION_BASE, config_path=str(CONF), config_name=name)(run)
+        sys.argv = [typed[0], *arrange(words)]
+        try:
+            main()
+        finally:
+            sys.argv = typed
+
+
+def arrange(words: list[str]) -> list[str]:
+    """The arguments for Hydra: options first, then the overrides, quoted.
+
+    argparse does not accept `-m` and other options between the overrides.
+    """
+    options, overrides, left = [], [], iter(words)
+    for word in left:
+        if not word.startswith("-"):
+            overrides.append(quote(word))
+            continue
+        options.append(word)
+        if word in VALUED:
+            options += islice(left, 1)
+    actions = [word for word in options if word.partition("=")[0] in ACTIONS]
+    if len(actions) > 1:
+        raise UserError(f"{' and '.join(actions)} cannot be used together")
+    return [*options, *overrides]
+
+
+def typed_overrides() -> list[str]:
+    """The overrides of this job as typed; call inside a job."""
+    return [unquote(override) for override in HydraConfig.get().overrides.task]
+
+
+def refuse_chdir() -> None:
+    """Raise UserError for hydra.job.chdir=true; call inside a job."""
+    if HydraConfig.get().job.chdir:
+        raise UserError(
+            "hydra.job.chdir=true: relative paths are relative to the folder in which the command"
+            " was typed, so a job cannot change it; leave it out"
+        )
+
+
+@contextmanager
+def hydra_on_python_3_14() -> Iterator[None]:
+    """Let argparse of Python 3.14 accept Hydra's help text that is not a string.
+
+    Hydra 1.3 passes an object whose text is computed when it is printed, and Python 3.14 checks
+    help texts when an argument is added (docs/workarounds.md).
+    """
+    check: Any = getattr(argparse.ArgumentParser, "_check_help", None)
+    if check is None:
+        yield
+        return
+
+    def check_strings(parser: argparse.ArgumentParser, action: argparse.Action) -> None:
+        if isinstance(action.help, str):
+            check(parser, action)
+
+    patched: Any = argparse.ArgumentParser
+    patched._check_help = check_strings
+    try:
+        yield
+    finally:
+        patched._check_help = check

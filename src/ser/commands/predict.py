@@ -1,0 +1,239 @@
+"""`ser predict`: in this process, or by the workers of a Ray cluster."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from ser.audio.recording import Source
+from ser.commands.options import (
+    Address,
+    BatchSize,
+    Ckpt,
+    Computing,
+    Device,
+    Engine,
+    Raw,
+    ShardSize,
+    Speaker,
+    Speeds,
+    Workers,
+    speeds_of,
+)
+from ser.config.precision import Precision
+from ser.errors import UserError, optional_dependency
+from ser.inference import sources, writers
+from ser.inference.settings import Format, Job
+
+if TYPE_CHECKING:
+    from ser.inference.predictor import Predictor
+
+SHARD_SIZE = 1000
+ADAPT = "--adapt"
+
+
+class PredictCommand(TyperCommand):
+    """The command, with an option whose value may be left out: typer has none."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        following = [*args[1:], "-"]
+        bare = [
+            each == ADAPT and after.startswith("-")
+            for each, after in zip(args, following, strict=True)
+        ]
+        typed = [f"{ADAPT}=" if alone else each for each, alone in zip(args, bare, strict=True)]
+        try:
+            return super().parse_args(ctx, typed.copy())
+        except typer.BadParameter as error:
+            if ADAPT in typed and getattr(error.param, "name", "") == "paths":
+                value = typed[typed.index(ADAPT) + 1]
+                raise UserError(
+                    f"No recording is given, because {value} is read as the value of {ADAPT}: put"
+                    f" {ADAPT} after the recordings."
+                ) from None
+            raise
+
+
+class Channels(StrEnum):
+    mix = "mix"
+    separate = "separate"
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """The recordings as typed, the format and place of their results, and how to adapt.
+
+    `adapt` names the speaker of each recording; None: no adaptation.
+    """
+
+    paths: list[str]
+    format: Format | None = None
+    output: Path | None = None
+    top_k: int | None = None
+    channels: Channels = Channels.mix
+    adapt: str | None = None
+
+
+Sources = Annotated[
+    list[str], typer.Argument(help="Files, folders, globs, tables with a column path, or -.")
+]
+Kind = Annotated[Format | None, typer.Option(help="Default: a table on a terminal, else JSON.")]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        help="File, or for timelines of several recordings a folder; default: standard output."
+    ),
+]
+TopK = Annotated[int | None, typer.Option(min=1, help="Write only the K most probable emotions.")]
+Length = Annotated[float | None, typer.Option(help="Length of sliding windows in seconds.")]
+Hop = Annotated[float | None, typer.Option(help="Seconds between windows; default: half a window.")]
+ChannelMode = Annotated[
+    Channels, typer.Option(help="separate: predict each channel of stereo calls by itself.")
+]
+Vad = Annotated[bool, typer.Option("--vad", help="Skip parts without speech.")]
+Adapt = Annotated[
+    str | None,
+    typer.Option(
+        ADAPT,
+        metavar="[COLUMN_OR_PATTERN]",
+        help="Adapt to the speakers of the given recordings, without labels. The column of the"
+        " speaker in a table, or a regular expression on the path; without it, all recordings"
+        " are of one speaker.",
+    ),
+]
+Where = Annotated[Engine, typer.Option(help="ray: on several machines.")]
+
+
+def predict(
+    paths: Sources,
+    ckpt: Ckpt,
+    format: Kind = None,  # noqa: A002 (the name of the option)
+    output: Output = None,
+    top_k: TopK = None,
+    raw: Raw = False,
+    precision: Computing = Precision.auto,
+    window: Length = None,
+    hop: Hop = None,
+    channels: ChannelMode = Channels.mix,
+    vad: Vad = False,
+    adapt: Adapt = None,
+    speaker: Speaker = None,
+    batch_size: BatchSize = 16,
+    speed: Speeds = None,
+    device: Device = "auto",
+    engine: Where = Engine.local,
+    workers: Workers = None,
+    shard_size: ShardSize = None,
+    address: Address = None,
+) -> None:
+    """Predict the emotion in recordings. Exits with 1 if any recording failed."""
+    speeds = speeds_of(speed)
+    job = Job(ckpt, device, raw, precision, window, hop, vad, batch_size, speeds, speaker)
+    options = OutputOptions(paths, format, output, top_k, channels, adapt)
+    check_adaptation(job, options, engine)
+    if engine == Engine.ray:
+        failed = run_on_ray(job, options, shard_size or SHARD_SIZE, workers, address)
+    else:
+        for name, value in (("workers", workers), ("shard-size", shard_size), ("address", address)):
+            if value is not None:
+                raise UserError(f"--{name}={value} needs --engine=ray.")
+        failed = run_locally(job, options)
+    raise typer.Exit(1 if failed else 0)
+
+
+def check_adaptation(job: Job, options: OutputOptions, engine: Engine) -> None:
+    """Raise UserError for options that exclude adaptation."""
+    if options.adapt is None and job.speaker is None:
+        return
+    if engine == Engine.ray:
+        raise UserError("--adapt and --speaker need --engine=local.")
+    if options.adapt is not None and job.speaker is not None:
+        raise UserError("--adapt and --speaker exclude each other: choose one.")
+    if options.adapt is not None and (
+        job.speeds != (1.0,) or options.channels == Channels.separate
+    ):
+        raise UserError("--adapt works at the original speed and with mixed channels only.")
+
+
+def run_locally(job: Job, options: OutputOptions) -> int:
+    """Predict in this process; return the number of recordings that failed."""
+    kind = writers.choose_format(options.format, options.output)
+    if job.window is not None and kind == Format.csv:
+        print(
+            "CSV has no column for windows; use json, jsonl, parquet, textgrid, vtt or audacity",
+            file=sys.stderr,
+        )
+    separate = options.channels == Channels.separate
+    if options.adapt is None:
+        found, total = find_recordings(options.paths, separate=separate)
+        predictor = load(job)
+        results = job.predict(predictor, found)
+    else:
+        recordings, speakers = sources.find_with_speakers(options.paths, options.adapt)
+        total, predictor = len(recordings), load(job)
+        from ser.inference.adaptation import predict_adapted  # seconds of import
+
+        settings = {"sliding": job.sliding, "vad": job.vad, "batch_size": job.batch_size}
+        results = predict_adapted(predictor, recordings, speakers, **settings)
+    # On a terminal the results themselves show the progress.
+    visible = sys.stdout.isatty() and options.output is None
+    adapts = options.adapt is not None or job.speaker is not None
+    extra = {"channels": separate, "adapts": adapts}
+    with writers.open_writer(
+        kind, options.output, predictor.labels, options.top_k, **extra
+    ) as writer:
+        return writers.write_all(results, writer, total, bar=not visible)
+
+
+def find_recordings(paths: list[str], *, separate: bool) -> tuple[Iterator[Source], int | None]:
+    """The recordings or channels to predict, and their number if it is known in advance."""
+    found = sources.find_all(paths)
+    if separate:
+        return sources.split_channels(found), None
+    if "-" in paths:  # the end of a pipe is not known yet
+        return found, None
+    return sources.count(found)
+
+
+def load(job: Job) -> "Predictor":
+    """The predictor; says on standard error if it was trained on synthetic tones."""
+    predictor = job.load()
+    if predictor.synthetic:
+        print("This model was trained on synthetic tones, not on speech", file=sys.stderr)
+    return predictor
+
+
+def run_on_ray(
+    job: Job, options: OutputOptions, shard_size: int, workers: int | None, address: str | None
+) -> int:
+    """Predict by the workers of Ray; return the number of recordings that failed.
+
+    Raises UserError for options that only the local engine supports.
+    """
+    if options.output is None or options.format not in (None, Format.parquet):
+        raise UserError("--engine=ray writes Parquet files into a folder: add --output=FOLDER")
+    if options.channels == Channels.separate:
+        raise UserError("--channels=separate needs --engine=local")
+    if "-" in options.paths:
+        raise UserError("--engine=ray does not read standard input: name files, folders or a table")
+    with optional_dependency("ray"):
+        import ray  # noqa: F401
+
+        from ser.inference import ray_engine
+    found = list(sources.find_all(options.paths))
+    if not all(isinstance(source, str) for source in found):
+        raise UserError("--engine=ray reads files, not recordings inside a table.")
+    paths = [str(source) for source in found]
+    planned = ray_engine.plan(
+        job, paths, options.output, shard_size=shard_size, top_k=options.top_k
+    )
+    failed = ray_engine.run(planned, workers=workers, address=address)
+    print(f"Written: {len(planned.shards):,} Parquet files in {options.output}")
+    if failed:
+        print(f"{failed:,} of {len(paths):,} recordings failed: see the column error.")
+    return failed

@@ -1,0 +1,78 @@
+"""`ser probe`"""
+
+import shlex
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ser.commands.options import ConfigDir, Overrides
+from ser.config.model import PROBED
+from ser.config.plain import key_of
+from ser.errors import UserError
+
+if TYPE_CHECKING:
+    from ser.config.train import TrainConfig
+
+UNUSED = ("output_dir", "ckpt")
+
+
+def probe(
+    overrides: Overrides = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder of the results; default: runs/probe_DATE_TIME.")
+    ] = None,
+    test: Annotated[
+        bool,
+        typer.Option("--test", help="Also show scores of the test part, which choose nothing."),
+    ] = False,
+    config_dir: ConfigDir = None,
+) -> None:
+    """Compare the layers of a frozen backbone by linear probes, and choose one to train.
+
+    Computes pooled states of all layers once, fits a linear classifier to each layer, and
+    cross-validates layer and regularisation over the speakers of the training part. Ends with the
+    command that trains the chosen layer.
+    """
+    from ser.config.compose import compose_command
+    from ser.config.train import TrainConfig
+
+    typed = overrides or []
+    check(typed)
+    folder = output or Path(f"runs/probe_{datetime.now():%Y-%m-%d_%H-%M-%S}")
+    words = ["model=linear", *typed, f"output_dir={folder}"]
+    config = on_one_device(compose_command("train", words, TrainConfig, config_dir), typed)
+    config.check_files()
+    # Heavy, so only after the config has been checked.
+    from ser.audio.cache import AudioCache
+    from ser.preparation.prepare import prepare
+    from ser.reports import probe as report
+    from ser.system.libraries import silence_warnings
+    from ser.training import probe as probing
+
+    silence_warnings()
+    cache = AudioCache(Path(config.data.cache_dir))
+    result = probing.probe(config, prepare(config.data, config.split, cache), cache, test=test)
+    own = [] if config_dir is None else ["--config-dir", str(config_dir)]
+    command = shlex.join(["ser", "train", *own, *result.training_overrides])
+    report.write(result, command, folder)
+    report.show(result, command, folder)
+
+
+def check(overrides: list[str]) -> None:
+    """Raise UserError for a setting that a probe chooses itself."""
+    for word in overrides:
+        key = key_of(word)
+        free = key in ("model.fit", "model.fit_strengths") or word == "model=linear"
+        if key in (*PROBED, *UNUSED) and not free:
+            raise UserError(f"{word}: `ser probe` does not use {key}; leave it out")
+
+
+def on_one_device(config: "TrainConfig", typed: list[str]) -> "TrainConfig":
+    """The config with the overrides as typed, on one device: a fitted head needs no more."""
+    if config.trainer.devices not in ("auto", -1):
+        return replace(config, command=typed)
+    trainer = replace(config.trainer, devices=1)
+    return replace(config, trainer=trainer, command=[*typed, "trainer.devices=1"])

@@ -1,0 +1,94 @@
+"""One training job: train, evaluate on request, aggregate the jobs of a sweep so far."""
+
+import logging
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from lightning.pytorch.utilities import rank_zero_only
+
+from ser.commands import evaluate
+from ser.commands.errors import naming_command
+from ser.config.evaluate import EvaluateConfig
+from ser.config.train import LAST_CHECKPOINT, TrainConfig
+from ser.preparation.manifest import Manifest
+from ser.reports import aggregate, data_card, report
+from ser.system.files import shorten
+from ser.system.libraries import silence_warnings
+from ser.training.launcher import refuse_in_sweep
+from ser.training.module import TrainingError
+from ser.training.run_folder import TrainResult, write_result
+from ser.training.train import train
+from ser.training.trainer import build_trainer
+
+log = logging.getLogger(__name__)
+AGGREGATE = "aggregate"
+
+
+def run(config: TrainConfig, sweep: Path | None = None) -> float:
+    """Train, with `evaluate=true` evaluate on the test part, and return the validation score.
+
+    Every job of a sweep rewrites `aggregate/` over the jobs that have ended, so that it is complete
+    after the last one, whatever the launcher. A job that diverges or runs out of GPU memory does
+    not stop the others: its score is NaN.
+    """
+
+    def show_card(manifest: Manifest) -> None:
+        data_card.show(data_card.DataCard(manifest, config.data, config.split))
+
+    silence_warnings()
+    if sweep is not None:
+        refuse_in_sweep(starts_processes=build_trainer(config).strategy.launcher is not None)
+    try:
+        with naming_resume(config):
+            result = train(config, on_prepared=show_card)
+    except TrainingError as error:
+        if sweep is None:
+            raise
+        log.error("error: %s", error)
+        write_result(TrainResult(Path(config.output_dir), None, config.monitor, float("nan")))
+        return float("nan")
+    if cast(Any, rank_zero_only).rank == 0:  # of all machines, whatever started the processes
+        finish(config, result, sweep)
+    return result.score
+
+
+@contextmanager
+def naming_resume(config: TrainConfig) -> Iterator[None]:
+    """Say how to resume if training is stopped by Ctrl-C, SIGTERM or SIGHUP."""
+    folder = Path(config.output_dir)
+    command = shlex.join(["ser", "train", f"ckpt={shorten(folder)}"])
+    with naming_command(lambda: command if (folder / LAST_CHECKPOINT).is_file() else None):
+        yield
+
+
+def finish(config: TrainConfig, result: TrainResult, sweep: Path | None) -> None:
+    """Print the result, evaluate on request and write the aggregate of a sweep."""
+    if not config.evaluate or result.checkpoint is None:
+        if sweep is None:  # else the end of the sweep says what to evaluate
+            report.show_run(result.output_dir, result.checkpoint, result.monitor, result.score)
+        return
+    accelerator = config.trainer.accelerator
+    evaluate.run(EvaluateConfig(ckpt=str(result.checkpoint), accelerator=accelerator))
+    if sweep is not None:
+        write_aggregate(sweep)
+
+
+def write_aggregate(sweep: Path) -> aggregate.Aggregate | None:
+    """Write the aggregate of the jobs that have ended, unless they have different classes."""
+    runs = aggregate.find_runs(sweep)
+    if len({frozenset(run.labels) for run in runs}) > 1:
+        log.warning("The jobs in %s have different classes, so they are not aggregated", sweep)
+        return None
+    whole = aggregate.add_up(runs)
+    aggregate.write(whole, sweep / AGGREGATE)
+    return whole
+
+
+def show_aggregate(sweep: Path) -> None:
+    """Print the aggregate over all jobs of a sweep."""
+    whole = write_aggregate(sweep)
+    if whole is not None and len(whole.runs) > 1:
+        aggregate.show(whole, sweep / AGGREGATE)

@@ -1,0 +1,44 @@
+"""`ser tune`"""
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ser.commands.errors import naming_command, one_line_errors
+from ser.commands.options import ConfigDir, Overrides
+from ser.errors import optional_dependency
+
+TUNE = Path("runs/tune")
+
+
+def tune(
+    overrides: Overrides = None,
+    trials: Annotated[int, typer.Option(min=1, help="Total number of trials.")] = 20,
+    folder: Annotated[Path, typer.Option(help="Folder of the study and its runs.")] = TUNE,
+    config_dir: ConfigDir = None,
+) -> None:
+    """Search for better settings with Optuna; the same command resumes a search.
+
+    Write ranges as in Hydra's sweeps: 'model.lr=tag(log, interval(1e-6, 1e-4))',
+    data.batch_size=8,16,32. Without a range, those of conf/tune.yaml are searched.
+    """
+    from ser.config.compose import CONF, compose_command
+    from ser.config.train import TrainConfig
+    from ser.training.search_space import read_space
+
+    plain, space = read_space(overrides or [], CONF / "tune.yaml")
+    if not any(override.startswith("trainer.devices=") for override in plain):
+        plain.append("trainer.devices=1")
+    samples = [dimension.sample for dimension in space]
+    compose_command("train", [*plain, *samples, f"output_dir={folder}"], TrainConfig, config_dir)
+    with optional_dependency("tune"):
+        from ser.training import tune as search  # heavy, so only after the config was checked
+
+    plan = search.Search(plain, space, folder, config_dir)
+    own = [] if config_dir is None else ["--config-dir", str(config_dir)]
+    same = ["ser", "tune", *own, "--trials", str(trials), "--folder", str(folder)]
+    command = shlex.join([*same, *(overrides or [])])
+    with one_line_errors(), naming_command(lambda: command):
+        search.show(search.search(plan, trials), plan)

@@ -1,0 +1,18 @@
+"""Choices of the acoustic baseline."""
+
+from enum import StrEnum
+
+
+class FeatureSet(StrEnum):
+    """Statistics of MFCC, pitch and energy, or the 88 functionals of eGeMAPS (opensmile)."""
+
+    classic = "classic"
+    egemaps = "egemaps"
+
+
+class Classifier(StrEnum):
+    """`auto` takes the better one in cross-validation."""
+
+    svm = "svm"
+    logistic = "logistic"
+    auto = "auto"

@@ -1,0 +1,45 @@
+"""Dataclass fields that carry their own documentation."""
+
+from collections.abc import Sequence
+from dataclasses import field
+from pathlib import Path
+from typing import Any
+
+from ser.errors import UserError, require
+
+
+def setting(default: Any, doc: str) -> Any:
+    """A dataclass field with a one-line description, which `--help` prints."""
+    if isinstance(default, list | dict):
+        return field(default_factory=default.copy, metadata={"doc": doc})
+    return field(default=default, metadata={"doc": doc})
+
+
+def group(kind: type) -> Any:
+    """A dataclass field that holds a nested group of settings."""
+    return field(default_factory=kind)
+
+
+def require_speeds(key: str, speeds: Sequence[float]) -> None:
+    """Raise UserError unless these are different playback speeds from 0.5 to 2."""
+    valid = bool(speeds) and min(speeds) >= 0.5 and max(speeds) <= 2
+    distinct = len(set(speeds)) == len(speeds)
+    require(valid and distinct, key, list(speeds), "different speeds from 0.5 to 2")
+
+
+def require_folder(key: str, path: str | None) -> None:
+    """Raise UserError if a path is given and is not a folder."""
+    exists = path is None or (bool(path.strip()) and Path(path).expanduser().is_dir())
+    require(exists, key, path, "no such folder")
+
+
+def require_path(key: str, path: str) -> None:
+    """Raise UserError if there is neither a file nor a folder."""
+    require(Path(path).expanduser().exists(), key, path, "no such file or folder")
+
+
+def require_file(key: str, path: str | None) -> None:
+    """Raise UserError if a path is given and is not a file."""
+    if path is not None and Path(path).expanduser().is_dir():
+        raise UserError(f"{key}={path}: a folder, but a file is needed.")
+    require(path is None or Path(path).expanduser().is_file(), key, path, "no such file")

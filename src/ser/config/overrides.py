@@ -1,0 +1,67 @@
+"""Command-line overrides: quoted so that Hydra reads every value, and back as they were typed.
+
+Outside quotes Hydra's grammar allows few characters, and a shell removes quotes before Hydra sees
+them. So `output_dir=größe`, `ckpt=epoch=0-step=1.ckpt` and `data.table=it's (1).csv` need quoting.
+"""
+
+import re
+
+import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+
+# Keys of mappings cannot be quoted, so such mappings are passed as text that OmegaConf parses.
+RESOLVER = "ser.yaml"
+OmegaConf.register_new_resolver(RESOLVER, yaml.safe_load, replace=True)
+
+
+def quote(override: str) -> str:
+    """The override as Hydra can read it: unchanged if it can already, else with a quoted value."""
+    key, equals, value = override.partition("=")
+    if not equals or is_readable(override):
+        return override
+    quoted = f"{key}={quote_value(value)}"
+    return quoted if is_readable(quoted) else override
+
+
+def unquote(override: str) -> str:
+    """The inverse of `quote`: the override as a user types it."""
+    try:
+        parsed = OverridesParser.create().parse_override(override)
+        text = parsed.value()
+    except HydraException:
+        return override
+    if not isinstance(text, str):
+        return override
+    if nested := re.fullmatch(rf"\$\{{{re.escape(RESOLVER)}:(\".*\")\}}", text, re.DOTALL):
+        text = OverridesParser.create().parse_override(f"x={nested[1]}").value()
+    typed = f"{override.partition('=')[0]}={text}"
+    return typed if quote(typed) == override else override
+
+
+def is_readable(override: str) -> bool:
+    """Whether Hydra's grammar accepts an override and keeps its text."""
+    try:
+        parsed = OverridesParser.create().parse_override(override)
+        value = parsed.value()
+    except HydraException:
+        return False
+    # output_dir=2026_01_31 would become 20260131
+    return not (isinstance(value, int | float) and "_" in override.partition("=")[2])
+
+
+def quote_value(value: str) -> str:
+    """A string, list or mapping in Hydra's quoted form."""
+    plain: object = value
+    if value.startswith(("[", "{")):
+        try:
+            plain = yaml.safe_load(value)
+        except yaml.YAMLError:
+            plain = value
+    if isinstance(plain, list) and all(isinstance(each, str) for each in plain):
+        return f"[{','.join(QuotedString(each, Quote.single).with_quotes() for each in plain)}]"
+    if isinstance(plain, list | dict):
+        value = f"${{{RESOLVER}:{QuotedString(value, Quote.double).with_quotes()}}}"
+    return QuotedString(value, Quote.single).with_quotes()

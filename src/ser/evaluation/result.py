@@ -1,0 +1,72 @@
+"""The result of an evaluation: everything that a report shows."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ser.config.precision import Precision
+from ser.config.train import TrainConfig
+from ser.evaluation.adaptation import Adaptation
+from ser.evaluation.data import WHOLE
+from ser.evaluation.misclassified import Misclassification
+from ser.evaluation.overlap import TrainTestOverlap
+from ser.evaluation.robustness import Robustness
+from ser.metrics.summary import GroupMetrics, Predictions, SpeakerScores
+from ser.models.checkpoint import CheckpointMetadata
+from ser.models.precision import PrecisionParity
+from ser.preparation.manifest import Manifest
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """The scores and predictions of a checkpoint on a part of its data, or on data new to it.
+
+    `part` is train, val or test, or WHOLE for all utterances of data that are new to the model.
+    `manifest` describes the evaluated data. `left_out` counts utterances by emotion that the model
+    has no class for. `synthetic` says that the audio is generated. `val_uar` is the UAR of this
+    checkpoint on the validation part; None if it was saved between two validations. `precision` is
+    what the network computed in, and `parity` compares bf16 with fp32 on validation utterances.
+    `adaptation` are the scores after adaptation to the speakers, if the model can be adapted.
+    """
+
+    checkpoint: Path
+    part: str
+    command: list[str]
+    settings: TrainConfig
+    metadata: CheckpointMetadata
+    parameters: int
+    manifest: Manifest
+    predicted: Predictions
+    overall: GroupMetrics
+    corpora: dict[str, GroupMetrics]
+    genders: dict[str, GroupMetrics]
+    speakers: dict[str, SpeakerScores]
+    overlap: TrainTestOverlap
+    misclassified: list[Misclassification]
+    synthetic: bool = False
+    val_uar: float | None = None
+    precision: str = Precision.fp32
+    parity: PrecisionParity | None = None
+    left_out: dict[str, int] = field(default_factory=dict)
+    robustness: Robustness | None = None
+    adaptation: Adaptation | None = None
+
+    @property
+    def named_part(self) -> str:
+        """The part in words."""
+        if self.part == WHOLE:
+            return f"{', '.join(self.corpora)}, new to the model"
+        return f"{'validation' if self.part == 'val' else self.part} part"
+
+    def describe_precision(self) -> str:
+        """The precision of this evaluation, and what `precision=auto` would use."""
+        if self.parity is None:
+            return f"{self.precision}; bf16 was not compared with fp32 at the end of training"
+        automatic = "bf16 if the device computes in it" if self.parity.good else "fp32"
+        return f"{self.precision}; auto: {automatic} ({self.parity})"
+
+    def describe_left_out(self) -> str:
+        """The number of utterances of each emotion that the model has no class for, or nothing."""
+        if not self.left_out:
+            return ""
+        emotions = ", ".join(f"{name} {number:,}" for name, number in self.left_out.items())
+        return f"Left out, because the model has no class for the emotion: {emotions}."

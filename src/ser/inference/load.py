@@ -1,0 +1,187 @@
+"""Load a trained model from a run, a checkpoint, a Hugging Face folder or the hub."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoFeatureExtractor
+
+from ser.audio.recording import SAMPLE_RATE
+from ser.errors import UserError, first_line
+from ser.inference.ensemble import Ensemble, EnsembleNetwork, check_labels, find_ensemble
+from ser.models.build import UNREADABLE_WEIGHTS, find_family
+from ser.models.checkpoint import Checkpoint, explain_labels
+from ser.models.network import EmotionNetwork, network_class
+from ser.models.precision import PrecisionParity, read_parity
+from ser.system.libraries import silence_hub
+
+MAX_SECONDS = 30.0  # for a model that does not say how long its training clips were
+CONFIG = "config.json"
+OURS = "speech_emotion_recognition"  # our key in config.json, for what transformers has no name
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A network in evaluation mode, and what is needed to use it.
+
+    `normalizes`: waveforms are scaled to zero mean and unit variance before the network. `labels`
+    are in the order of the logits, which `temperature` divides for calibrated probabilities, if
+    one was fitted. `max_seconds` is the length of the longest training clips. `synthetic`: the
+    model was trained on generated audio.
+    """
+
+    name: str
+    network: EmotionNetwork
+    normalizes: bool
+    labels: tuple[str, ...]
+    temperature: float | None
+    max_seconds: float
+    synthetic: bool = False
+    feature_extractor: Any = None  # of transformers, for exports
+    parity: PrecisionParity | None = None  # of bf16 with fp32, if it was measured
+    threshold: float | None = None  # confidence below which predictions are abstained from
+
+
+def load_trained(source: str | Path) -> TrainedModel:
+    """The trained model of a run folder, a .ckpt, an ensemble, an exported folder, or OWNER/NAME.
+
+    Only tensors and plain values are read: checkpoints with `weights_only`, other weights as
+    safetensors, and no code from the hub is run. Raises UserError for any other source.
+    """
+    path = Path(source).expanduser()
+    ensemble = find_ensemble(source)
+    if ensemble is not None:
+        return load_ensemble(ensemble)
+    checkpoint = find_checkpoint(source)
+    if checkpoint is not None:
+        return load_checkpoint(Checkpoint.open(checkpoint))
+    if not path.is_dir():
+        # A name that begins with an existing folder, such as runs/none, is not a hub name.
+        local = str(source).startswith((".", "/", "~")) or path.parent.is_dir()
+        if str(source).count("/") == 1 and not local:
+            return load_pretrained(str(source))
+        raise UserError(
+            f"{source}: no such checkpoint; name a run folder, a .ckpt, an exported folder,"
+            " or OWNER/NAME on the hub"
+        )
+    if (path / CONFIG).is_file():
+        return load_pretrained(str(path))
+    raise UserError(f"{source} holds neither checkpoints/best.ckpt nor {CONFIG}")
+
+
+def find_checkpoint(source: str | Path) -> Path | None:
+    """The checkpoint file of a source; the best one of a run folder. None for other models."""
+    path = Path(source).expanduser()
+    if (path / CONFIG).is_file() or find_ensemble(path) is not None:
+        return None
+    candidates = (path, path / "checkpoints" / "best.ckpt", path / "best.ckpt")
+    return next((each for each in candidates if each.is_file()), None)
+
+
+def load_ensemble(file: Path) -> TrainedModel:
+    """An ensemble, as one model whose logits are log probabilities.
+
+    Raises UserError if a member is an ensemble too.
+    """
+    ensemble = Ensemble.read(file)
+    for member in ensemble.members:
+        if find_ensemble(member) is not None:  # it may be this one
+            raise UserError(f"{file}: its member {member} is an ensemble; name the members of that")
+    models = [load_trained(member) for member in ensemble.members]
+    check_labels([model.labels for model in models], ensemble.members)
+    network: Any = EnsembleNetwork(models, ensemble.weights).eval()
+    return TrainedModel(
+        name=str(file),
+        network=network,
+        normalizes=False,  # each member does
+        labels=models[0].labels,
+        temperature=None,
+        max_seconds=min(model.max_seconds for model in models),
+        synthetic=any(model.synthetic for model in models),
+    )
+
+
+def load_checkpoint(checkpoint: Checkpoint) -> TrainedModel:
+    """The trained model of an open checkpoint."""
+    metadata = checkpoint.metadata
+    extractor = checkpoint.build_feature_extractor()
+    return TrainedModel(
+        name=str(checkpoint.path),
+        network=checkpoint.load_network(),
+        normalizes=metadata.family.normalizes(extractor),
+        labels=metadata.labels,
+        temperature=checkpoint.validation.temperature,
+        max_seconds=metadata.config.data.max_seconds,
+        synthetic=metadata.synthetic,
+        feature_extractor=extractor,
+        parity=checkpoint.validation.parity,
+        threshold=checkpoint.validation.threshold,
+    )
+
+
+def read_number(settings: Mapping[str, Any], key: str, name: str) -> float | None:
+    """A positive number of our settings in an exported folder, or None if it is not there."""
+    value = settings.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise UserError(
+            f"{name}: {OURS}.{key}={value} in {CONFIG} is not a positive number; export the model"
+            " again"
+        )
+    return float(value)
+
+
+def load_pretrained(name: str) -> TrainedModel:
+    """The trained model of a Hugging Face folder or hub name, from this project or others."""
+    silence_hub()
+    try:
+        config: Any = AutoConfig.from_pretrained(name)
+        family = find_family(config, name)
+        extractor = AutoFeatureExtractor.from_pretrained(name)
+        loaded: Any = network_class(type(config)).from_pretrained(
+            name, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+        )
+    except (ValueError, *UNREADABLE_WEIGHTS) as error:
+        raise UserError(
+            f"{name} holds no audio classifier in safetensors"
+            f"{'' if Path(name).is_dir() else ', or is not available from the hub'}:"
+            f" {first_line(error)}"
+        ) from error
+    network, loading = loaded
+    missing = sorted(loading["missing_keys"])
+    if missing:
+        raise UserError(f"{name} is not trained as a classifier: {missing[0]} is missing")
+    if extractor.sampling_rate != SAMPLE_RATE:
+        raise UserError(f"{name} needs {extractor.sampling_rate} Hz audio, not {SAMPLE_RATE} Hz")
+    labels = tuple(config.id2label[index] for index in range(config.num_labels))
+    if problem := explain_labels(labels):
+        raise UserError(f"{name}: {problem}; correct id2label in {CONFIG}")
+    ours = getattr(config, OURS, {})
+    if not isinstance(ours, Mapping):
+        raise UserError(f"{name}: {OURS} in {CONFIG} is not an object; export the model again")
+    temperature, threshold, most = (
+        read_number(ours, key, name) for key in ("temperature", "threshold", "max_seconds")
+    )
+    try:
+        parity = read_parity(ours.get("parity"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{name}: {OURS}.parity in {CONFIG} cannot be read; export the model again"
+        ) from error
+    longest = family.max_seconds(config) or MAX_SECONDS
+    return TrainedModel(
+        name=name,
+        network=network.eval(),
+        normalizes=family.normalizes(extractor),
+        labels=labels,
+        temperature=temperature,
+        max_seconds=longest if most is None else most,
+        synthetic=bool(ours.get("synthetic", False)),
+        threshold=threshold,
+        feature_extractor=extractor,
+        parity=parity,
+    )

@@ -1,0 +1,103 @@
+"""Compare the outputs of an exported model with those of its checkpoint."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import cycle, islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ser.audio.recording import MIN_SECONDS, SAMPLE_RATE, Source, Waveform
+from ser.errors import UserError
+from ser.inference.predictor import Predictor
+from ser.inference.settings import WindowConfig
+from ser.inference.sources import find_all
+from ser.inference.windows import Window, name_source, not_silent, read_windows
+from ser.models.inputs import MIN_SAMPLES
+
+TOLERANCE = 1e-3  # of logits
+AGREEMENT = 0.98  # share of clips with the same top class, required of 8-bit weights
+SECONDS = (0.25, 0.7, 1.0, 1.9, 3.0, 4.4)
+BATCHES = (1, 2, 5)
+CLIPS = 64
+
+Runner = Callable[[Sequence[Waveform]], NDArray[np.float32]]
+"""Maps a batch of 16 kHz waveforms to logits (batch, classes)."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """The largest difference of a logit, and the share of clips with the same top class."""
+
+    clips: int
+    difference: float
+    agreement: float
+
+    def __str__(self) -> str:
+        return (
+            f"on {self.clips} clips the logits differ by at most {self.difference:.2g},"
+            f" and {self.agreement:.1%} have the same top class"
+        )
+
+
+def compare(reference: Runner, exported: Runner, clips: Sequence[Waveform]) -> Parity:
+    """Run both on the clips, in batches of several sizes."""
+    pairs = [(reference(batch), exported(batch)) for batch in make_batches(clips)]
+    expected = np.concatenate([pair[0] for pair in pairs])
+    found = np.concatenate([pair[1] for pair in pairs])
+    same = expected.argmax(1) == found.argmax(1)
+    return Parity(len(clips), float(np.abs(expected - found).max()), float(same.mean()))
+
+
+def make_batches(clips: Sequence[Waveform]) -> Iterator[Sequence[Waveform]]:
+    start, sizes = 0, cycle(BATCHES)
+    while start < len(clips):
+        size = next(sizes)
+        yield clips[start : start + size]
+        start += size
+
+
+def collect_clips(paths: Sequence[str], predictor: Predictor) -> list[Waveform]:
+    """The first clips of recordings, or synthetic ones without paths.
+
+    Silent clips and those shorter than MIN_SECONDS are left out. Raises UserError if none is left.
+    """
+    if not paths:
+        return synthesise()
+    sliding = WindowConfig(predictor.max_seconds, predictor.max_seconds)
+    pieces = (piece for path in find_all(paths) for piece in read_named(path, sliding))
+    long = (p.waveform for p in pieces if len(p.waveform) >= MIN_SAMPLES)
+    if clips := list(islice(filter(not_silent, long), CLIPS)):
+        return clips
+    raise UserError(f"--clips={' '.join(paths)}: no sound of {MIN_SECONDS} s or more")
+
+
+def read_named(source: Source, sliding: WindowConfig) -> Iterator[Window]:
+    """The windows of a recording; raises UserError that names it."""
+    try:
+        yield from read_windows(source, sliding)
+    except ValueError as error:
+        raise UserError(f"--clips: {name_source(source) or 'standard input'}: {error}") from error
+
+
+def synthesise(seed: int = 0) -> list[Waveform]:
+    """Noise of several lengths and colours with a modulated amplitude."""
+    generator, clips = np.random.default_rng(seed), []
+    for seconds in islice(cycle(SECONDS), CLIPS):
+        white = generator.normal(size=round(seconds * SAMPLE_RATE))
+        width = int(generator.integers(1, 40))
+        coloured = np.convolve(white, np.ones(width) / width, "same")
+        time = np.arange(len(white)) / SAMPLE_RATE
+        beat = 1 + np.sin(2 * np.pi * generator.uniform(1, 8) * time)
+        clips.append((0.1 * coloured * beat).astype(np.float32))
+    return clips
+
+
+def require_parity(parity: Parity, what: str | Path, *, int8: bool = False) -> None:
+    """Raise UserError if the outputs of an exported model differ from those of its checkpoint."""
+    good = parity.agreement >= AGREEMENT if int8 else parity.difference <= TOLERANCE
+    if not good:
+        limit = f"{AGREEMENT:.0%} agreement" if int8 else f"a difference of {TOLERANCE:g}"
+        advice = "; leave out --int8, or compare on recordings with --clips" if int8 else ""
+        raise UserError(f"{what} misses {limit}: {parity}. Nothing was written{advice}.")

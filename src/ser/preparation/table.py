@@ -1,0 +1,216 @@
+"""The user's own corpus: a table of files and their emotions."""
+
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ser.config.data import TABLE_COLUMNS, DataConfig
+from ser.config.split import Part
+from ser.errors import UserError
+from ser.preparation.label_map import LabelMap
+from ser.preparation.manifest import DROPPED_COLUMNS, Manifest, Reason
+from ser.preparation.scan import complete
+from ser.preparation.tables.files import (
+    extract,
+    find_file,
+    locate_files,
+    tried_folders,
+    with_slashes,
+)
+from ser.preparation.tables.raw import clean, count, is_missing
+from ser.preparation.tables.reader import Table, read_table
+
+NUMBERS = ("start", "end", "agreement", "duration")
+GENDERS = {"m": "male", "male": "male", "man": "male", "f": "female", "female": "female",
+           "w": "female", "woman": "female"}  # fmt: skip
+# Words for the parts; UNUSED belongs to none of them.
+PART_WORDS = {"train": Part.train, "training": Part.train, "val": Part.val, "valid": Part.val,
+              "validation": Part.val, "dev": Part.val, "development": Part.val,
+              "test": Part.test, "testing": Part.test, "eval": Part.test,
+              "evaluation": Part.test}  # fmt: skip
+UNUSED = "unused"
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+FIRST = 100  # files; if none of them exists, the folder is probably wrong
+
+
+def scan_table(source: str | Path, data: DataConfig, *, check: bool = False) -> Manifest:
+    """The utterances of a table, one per row.
+
+    The columns `path` and `emotion` are required. The others of `TABLE_COLUMNS` are optional:
+    `corpus` is the name of the table if missing, `start` and `end` are in seconds, `perceived`
+    holds the listeners' votes (ties as angry:fear), `agreement` is from 0 to 1. With `check`, an
+    entry of `data.label_map` without effect is an error. Raises UserError, which names the row, for
+    what cannot be used.
+    """
+    table = read_table(source, TABLE_COLUMNS, data.columns)
+    rows = read_rows(table)
+    labels = LabelMap(data)
+    spelled = spell_labels(rows["emotion"], labels)
+    check_labels(rows.assign(emotion=spelled), table, labels)
+    if check:
+        voted = [word for votes in rows["perceived"].unique() for word in votes.split(":")]
+        labels.check_used([*spelled.unique(), *filter(None, voted)])
+    check_rows(rows, table)
+    rows["emotion"] = spelled.map({word: labels[word] for word in spelled.unique()})
+    rows["perceived"] = rows["perceived"].map(
+        {votes: labels.winners(votes) for votes in rows["perceived"].unique()}
+    )
+    rows = identify_rows(rows, table, Path(data.cache_dir))
+    nothing = pd.DataFrame(columns=pd.Index(DROPPED_COLUMNS))
+    whole = complete(rows.rename(columns={"emotion": "intended"}))
+    manifest = Manifest(whole.reset_index(drop=True), nothing)
+    left_out = np.where(rows["emotion"] == "", Reason.LEFT_OUT.value, "")
+    details = pd.Series("data.label_map leaves out " + spelled.to_numpy(dtype=str), dtype="str")
+    return manifest.drop(pd.Series(left_out, dtype="str"), details)
+
+
+def read_rows(table: Table) -> pd.DataFrame:
+    """All columns of `TABLE_COLUMNS`, with "" or NaN for what is missing; numbers as floats."""
+    rows = table.rows.reindex(columns=[*TABLE_COLUMNS, "duration"], fill_value="")
+    for name in table.rows.columns.difference(["path", "emotion", *NUMBERS]):
+        rows[name] = clean(rows[name])
+    rows["path"] = rows["path"].str.strip().mask(is_missing(rows["path"]), "")
+    genders = {word: GENDERS.get(word.casefold(), word) for word in rows["gender"].unique()}
+    rows["gender"] = rows["gender"].map(genders)
+    parts = {word: str(PART_WORDS.get(word.casefold(), word)) for word in rows["split"].unique()}
+    rows["split"] = rows["split"].map(parts)
+    for name in NUMBERS:
+        known = name in table.rows
+        rows[name] = read_numbers(clean(rows[name]), name, table) if known else np.nan
+    ends = rows["start"] + rows["duration"]
+    return rows.assign(end=rows["end"].fillna(ends)).drop(columns="duration")
+
+
+def read_numbers(words: pd.Series, name: str, table: Table) -> pd.Series:
+    """A column as floats; seconds may also be written as 00:00:01.5 or 0 days 00:00:01.5."""
+    numbers = pd.to_numeric(words.mask(words == ""), errors="coerce").astype(float)
+    odd = numbers.isna() & (words != "")
+    if odd.any():
+        comma = words[odd].str.replace(r"^([+-]?\d+),(\d+)$", r"\1.\2", regex=True)
+        numbers[odd] = pd.to_numeric(comma, errors="coerce")
+        times = odd & words.str.contains(":|day", regex=True) & (name != "agreement")
+        numbers[times] = pd.to_timedelta(words[times], errors="coerce").dt.total_seconds()
+    wrong = numbers.isna() & (words != "")
+    refuse(wrong, words.to_frame(name), table, lambda row: f"{name} {row[name]!r} is not a number")
+    return numbers
+
+
+def spell_labels(column: pd.Series, labels: LabelMap) -> pd.Series:
+    """Labels as the table spells them; "" if missing, unless the word itself is a known label."""
+    words = {
+        word: word if word in labels else clean_word for word, clean_word in
+        zip(column.unique(), clean(pd.Series(column.unique())), strict=True)
+    }  # fmt: skip
+    return column.map(words).str.strip()
+
+
+def check_labels(rows: pd.DataFrame, table: Table, labels: LabelMap) -> None:
+    """Raise UserError for labels that are unknown or missing, with a command that maps them."""
+    known = {word: word in labels for word in rows["emotion"].unique()}
+    unknown = [word for word, is_known in known.items() if not is_known]
+
+    def explain(row: Any) -> str:
+        named = f"emotion {row['emotion']!r} is unknown" if row["emotion"] else "emotion is missing"
+        return f"{named}; {labels.explain_unknown(unknown)}"
+
+    refuse(~rows["emotion"].map(known).astype(bool), rows, table, explain)
+    voted = {
+        votes: not votes or all(word in labels for word in votes.split(":"))
+        for votes in rows["perceived"].unique()
+    }
+
+    def explain_votes(row: Any) -> str:
+        odd = [word for word in row["perceived"].split(":") if word not in labels]
+        return (
+            f"perceived {row['perceived']!r} is not a label, or several such as angry:fear;"
+            f" {labels.explain_unknown(odd)}"
+        )
+
+    refuse(~rows["perceived"].map(voted).astype(bool), rows, table, explain_votes)
+
+
+def check_rows(rows: pd.DataFrame, table: Table) -> None:
+    """Raise UserError for the first row that cannot be right."""
+    if table.audio is None:
+        refuse(rows["path"] == "", rows, table, lambda row: "path is missing")
+    odd = {path: CONTROL.search(path) is not None for path in rows["path"].unique()}
+    refuse(
+        rows["path"].map(odd).astype(bool), rows, table,
+        lambda row: f"path {row['path']!r} holds a line break or another control character;"
+        " rename the file",
+    )  # fmt: skip
+    endless = rows[["start", "end"]].isin([np.inf, -np.inf]).any(axis=1)
+    refuse(
+        endless, rows, table, lambda row: f"start {row['start']} or end {row['end']} is infinite"
+    )
+    refuse(rows["start"] < 0, rows, table, lambda row: f"start {row['start']} is negative")
+    starts = rows["start"].fillna(0.0)
+    refuse(rows["end"] <= starts, rows.assign(start=starts), table,
+           lambda row: f"end {row['end']} is not after start {row['start']}")  # fmt: skip
+    share = rows["agreement"].isna() | rows["agreement"].between(0, 1)
+    refuse(~share, rows, table, lambda row: f"agreement {row['agreement']} is not from 0 to 1")
+
+
+def identify_rows(rows: pd.DataFrame, table: Table, cache_dir: Path) -> pd.DataFrame:
+    """The rows with their corpus, speaker, id and file; recordings inside the table are extracted.
+
+    Raises UserError if none of the first FIRST files exists.
+    """
+    rows["corpus"] = rows["corpus"].mask(rows["corpus"] == "", table.name)
+    rows["speaker"] = name_speakers(rows)
+    if table.audio is not None:
+        recordings = extract(table.audio, cache_dir / "tables")
+        files = locate_files((file for _, file in recordings), table.folder)
+        rows["path"] = [name for name, _ in recordings]
+        located = {name: files[file] for name, file in recordings}
+    else:
+        check_files(rows["path"].unique()[:FIRST], table)
+        located = locate_files(rows["path"], table.folder)
+    slashed = rows["path"].map({path: with_slashes(path) for path in rows["path"].unique()})
+    span = "#" + rows["start"].map(show_seconds) + "-" + rows["end"].map(show_seconds)
+    whole = rows[["start", "end"]].isna().all(axis=1)
+    rows["id"] = rows["corpus"] + "/" + slashed + span.mask(whole, "")
+    rows["path"] = rows["path"].map(located)
+    return rows
+
+
+def name_speakers(rows: pd.DataFrame) -> pd.Series:
+    """The speakers with their corpus, which a manifest.csv used as a table has already."""
+    pairs = rows[["corpus", "speaker"]].drop_duplicates()
+    full = {
+        (corpus, speaker): f"{corpus}/{speaker.removeprefix(f'{corpus}/')}" if speaker else ""
+        for corpus, speaker in pairs.itertuples(index=False, name=None)
+    }
+    keys = zip(rows["corpus"], rows["speaker"], strict=True)
+    return pd.Series([full[key] for key in keys], rows.index, dtype="str")
+
+
+def check_files(paths: Iterable[str], table: Table) -> None:
+    """Raise UserError if none of the first files exists, with the folders that were tried."""
+    bases = (str(table.folder), str(Path.cwd()))
+    paths = list(paths)
+    if not any(find_file(path, bases) for path in paths):
+        raise UserError(
+            f"{table.source}: {paths[0]} does not exist, nor does any other of the first"
+            f" {len(paths)} files; relative paths were looked up in {tried_folders(table.folder)}"
+        )
+
+
+def show_seconds(seconds: float) -> str:
+    return "" if np.isnan(seconds) else f"{seconds:.6f}".rstrip("0").rstrip(".")
+
+
+def refuse(
+    wrong: pd.Series, rows: pd.DataFrame, table: Table, explain: Callable[[Any], str]
+) -> None:
+    """Raise UserError for the first wrong row, named by its number in an editor."""
+    if not wrong.any():
+        return
+    position = int(wrong.to_numpy().argmax())
+    others = f" and {count(int(wrong.sum()) - 1, 'other row')}" if wrong.sum() > 1 else ""
+    row = rows.iloc[position]
+    raise UserError(f"{table.source}, row {rows.index[position]}{others}: {explain(row)}")

@@ -1,0 +1,107 @@
+"""Which column of a table means what: named in `data.columns`, or guessed from usual names."""
+
+from collections.abc import Mapping
+
+from ser.config.data import TABLE_COLUMNS
+from ser.errors import UserError, suggest
+from ser.preparation.tables.raw import RawTable, show_columns, simplify
+
+# Usual names in order of preference, simplified; our own name comes before all of them.
+ALIASES = {
+    "path": "filename filepath file audiofilepath audiopath audiofile audiofilename audio wavpath"
+    " wavfile wavfilename wav recording clip clippath fname fullpath relativepath uri",
+    "emotion": "emotionlabel emotionclass emoclass emo label labels labelname class classname"
+    " category target emotions",
+    "speaker": "speakerid spkr spkrid spkid spk speakername actor actorid clientid subject"
+    " subjectid participant participantid userid",
+    "gender": "sex speakergender spkrgender actorsex",
+    "age": "speakerage actorage",
+    "sentence": "sentenceid sent text transcript transcription utterancetext words normalizedtext",
+    "intensity": "emotionintensity intensitylevel",
+    "split": "splitset subset partition set part datasplit usage",
+    "corpus": "dataset database db",
+    "perceived": "perceivedemotion",
+    "start": "starttime begin begintime onset starts startseconds segmentstart",
+    "end": "endtime stop stoptime ends endseconds segmentend",
+    "agreement": "rateragreement",
+    "duration": "seconds length",
+}
+
+
+def known_names(chosen: Mapping[str, str | None]) -> set[str]:
+    """All simplified names by which a header is recognised."""
+    usual = {alias for names in ALIASES.values() for alias in names.split()}
+    return {
+        *TABLE_COLUMNS,
+        *usual,
+        "offset",
+        "duration",
+        *(simplify(name or "") for name in chosen.values()),
+    }
+
+
+def match_columns(
+    table: RawTable, chosen: Mapping[str, str | None]
+) -> tuple[dict[str, str], str | None]:
+    """Our names with the columns of the table that have their meaning, and a note on the guesses.
+
+    Raises UserError if a chosen column is missing.
+    """
+    found = {name: find_chosen(table, name, header or "") for name, header in chosen.items()}
+    free = [name for name in table.header if name and name not in found.values()]
+    if "path" not in found and table.audio:
+        found["path"] = next(iter(table.audio))
+    for name in TABLE_COLUMNS:
+        if name not in found and (header := guess(name, free)):
+            found[name] = header
+    match_times(found, free)
+    return found, describe_guesses(found, chosen)
+
+
+def match_times(found: dict[str, str], free: list[str]) -> None:
+    """Add a duration beside a start, and an offset that is a start or, beside an onset, an end."""
+    duration, offset = guess("duration", free), guess("offset", free)
+    if offset and "end" not in found and simplify(found.get("start", "")) == "onset":
+        found["end"] = offset
+    elif offset and duration and "start" not in found:
+        found["start"] = offset
+    if duration and "start" in found and "end" not in found:
+        found["duration"] = duration
+
+
+def find_chosen(table: RawTable, name: str, header: str) -> str:
+    """The column that `data.columns` names, also with other case or punctuation.
+
+    Raises UserError if there is none, or more than one.
+    """
+    for same in (str, str.casefold, simplify):
+        matches = [each for each in table.header if same(each) == same(header)]
+        if len(matches) == 1:
+            return matches[0]
+    hint = suggest(header, table.header)
+    raise UserError(
+        f"data.columns.{name}={header}: {table.name} has no such column, only"
+        f" {show_columns(table.header)}{hint}"
+    )
+
+
+def guess(name: str, headers: list[str]) -> str | None:
+    """The column that has our name or, else, the most usual of the other names."""
+    simple = {simplify(header): header for header in reversed(headers)}
+    for alias in (name, *ALIASES.get(name, "").split()):
+        if alias in simple:
+            return simple[alias]
+    return None
+
+
+def describe_guesses(found: Mapping[str, str], chosen: Mapping[str, str | None]) -> str | None:
+    """A note on the columns that were found by another name than ours; None if there are none."""
+    guessed = {
+        name: header
+        for name, header in found.items()
+        if name not in chosen and header.strip().casefold() != name
+    }
+    if not guessed:
+        return None
+    pairs = ", ".join(f"{name} from {header!r}" for name, header in guessed.items())
+    return f"columns by their usual names: {pairs} (data.columns changes that)"

@@ -1,0 +1,52 @@
+"""Data sets of the Hugging Face hub, downloaded as Parquet without the `datasets` library."""
+
+import re
+from pathlib import Path
+
+from ser.errors import UserError
+
+NAME = re.compile(r"hf:/{1,2}(?:datasets/)?([\w.-]+/[\w.-]+)(?:@([\w./-]+?))?(?:/([\w./-]+))?")
+CONVERTED = "refs/convert/parquet"  # the hub's own conversion of public data sets
+
+
+def download(source: str) -> Path:
+    """The folder with the Parquet files of `hf://OWNER/NAME[@REVISION][/FOLDER]`.
+
+    Without Parquet files of its own, the hub's conversion is used. Raises UserError if the data set
+    cannot be downloaded.
+    """
+    match = NAME.fullmatch(str(source))
+    if match is None:
+        raise UserError(f"data.table={source}: write hf://OWNER/NAME, hf://OWNER/NAME@REVISION or"
+                        " hf://OWNER/NAME/FOLDER")  # fmt: skip
+    name, revision, folder = match.groups()
+    revisions = [revision] if revision else [None, CONVERTED]
+    for each in revisions:
+        path = fetch(name, each, folder)
+        if any(path.rglob("*.parquet")):
+            return path / folder if folder else path
+    raise UserError(f"data.table={source} has no Parquet files{f' in {folder}' if folder else ''}")
+
+
+def fetch(name: str, revision: str | None, folder: str | None) -> Path:
+    """A snapshot of the Parquet files of a data set; complete files are not downloaded again."""
+    from httpx import HTTPError
+    from huggingface_hub import snapshot_download  # slow to import, and seldom used
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    pattern = f"{folder}/**.parquet" if folder else "**.parquet"
+    try:
+        found = snapshot_download(
+            name, repo_type="dataset", revision=revision, allow_patterns=[pattern]
+        )
+    except RepositoryNotFoundError as error:
+        raise UserError(
+            f"the hub has no data set {name}, or it is private: check the name, or set HF_TOKEN"
+        ) from error
+    except (HTTPError, OSError) as error:
+        raise UserError(
+            f"the data set {name} cannot be downloaded ({type(error).__name__}): check the"
+            " network, the proxy (HTTPS_PROXY), a mirror (HF_ENDPOINT) and HF_HUB_OFFLINE, or"
+            " download it yourself and set data.table=FOLDER"
+        ) from error
+    return Path(found)

@@ -1,0 +1,122 @@
+"""Reads a table of recordings, whatever its format: the same for training and for `ser predict`."""
+
+import gzip
+import io
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from ser.audio.sniff import LFS_POINTER
+from ser.errors import UserError
+from ser.preparation.tables import hub
+from ser.preparation.tables.arrow import ArrowFile, find_files, read_arrow
+from ser.preparation.tables.columns import known_names, match_columns
+from ser.preparation.tables.delimited import decode_text, read_delimited
+from ser.preparation.tables.kaldi import is_kaldi, read_kaldi
+from ser.preparation.tables.names import is_hub_name
+from ser.preparation.tables.raw import Embedded, RawTable, reporting_damaged_table, show_columns
+from ser.preparation.tables.structured import read_excel, read_json
+
+log = logging.getLogger(__name__)
+# The first bytes of files that are not text.
+WORKBOOK, OLD_WORKBOOK, GZIP = b"PK\3\4", b"\xd0\xcf\x11\xe0", b"\x1f\x8b"
+MOST_BYTES = 2**30  # of a compressed table
+PARQUET, ARROW_FILE, ARROW_STREAM = b"PAR1", b"ARROW1", b"\xff\xff\xff\xff"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of recordings: the columns that were asked for and are there, by our names, as text.
+
+    The index of `rows` holds row numbers as an editor shows them. `audio` are the recordings in
+    the table itself; then the column path holds their file names, if any. Relative paths start at
+    `folder`. `source` is the name that messages use.
+    """
+
+    source: str
+    name: str
+    folder: Path
+    rows: pd.DataFrame
+    audio: Embedded | None = None
+
+
+def read_table(
+    source: str | Path, wanted: tuple[str, ...], chosen: Mapping[str, str | None] | None = None
+) -> Table:
+    """The wanted columns of a table; `chosen` maps our names to the table's own.
+
+    Raises UserError for a table that cannot be read. Guesses are logged.
+    """
+    chosen = chosen or {}
+    with reporting_damaged_table(source):
+        raw = open_table(source, chosen)
+    found, guesses = match_columns(raw, chosen)
+    for note in [*raw.notes, *([guesses] if guesses else [])]:
+        log.warning("%s: %s", source, note)
+    used = {name: header for name, header in found.items() if name in (*wanted, "duration")}
+    with reporting_damaged_table(source):
+        cells = raw.load(list(dict.fromkeys(used.values())))
+    rows = pd.DataFrame({name: cells[header] for name, header in used.items()}, index=cells.index)
+    if "split" in wanted and "split" not in rows and raw.split is not None:
+        rows["split"] = list(raw.split)
+    audio = raw.audio.get(found.get("path", ""))
+    check_columns(source, raw, rows, wanted)
+    return Table(str(source), raw.name, raw.folder, rows, audio)
+
+
+def check_columns(
+    source: str | Path, raw: RawTable, rows: pd.DataFrame, wanted: tuple[str, ...]
+) -> None:
+    """Raise UserError if the table has no rows, or no column of paths or emotions if wanted."""
+    for name in ("path", "emotion"):
+        if name in wanted and name not in rows:
+            raise UserError(
+                f"{source} has no column {name!r}, only {show_columns(raw.header)}; name it with"
+                f" 'data.columns={{{name}: COLUMN}}'"
+            )
+    if rows.empty:
+        raise UserError(f"{source} has no rows")
+
+
+def open_table(source: str | Path, chosen: Mapping[str, str | None]) -> RawTable:
+    """The table in a file, a folder or a data set of the hub, recognised by content."""
+    if is_hub_name(source):
+        folder = hub.download(str(source))
+        return read_arrow(str(source).rsplit("/", 1)[-1], folder, find_files(folder))
+    path = Path(source).expanduser()
+    if path.is_dir():
+        if is_kaldi(path):
+            return read_kaldi(path)
+        if files := find_files(path):
+            return read_arrow(path.absolute().name, path.absolute(), files)
+        raise UserError(f"{path} is a folder without a table: no Parquet files, no wav.scp")
+    with path.open("rb") as file:
+        head = file.read(8)
+    if head.startswith((PARQUET, ARROW_STREAM)):
+        return read_arrow(path.stem, path.absolute().parent, [ArrowFile(path)])
+    if head.startswith(WORKBOOK):
+        return read_excel(path)
+    if head.startswith((OLD_WORKBOOK, ARROW_FILE)):
+        raise UserError(f"{path} is an old Excel or Feather file; save it as .xlsx, CSV or Parquet")
+    content = path.read_bytes()
+    if content.startswith(GZIP):
+        content = decompress(path, content)
+    if content.startswith(LFS_POINTER):
+        raise UserError(f"{path} is a Git LFS pointer; fetch the table with `git lfs pull`")
+    notes: list[str] = []
+    text = decode_text(path, content, notes)
+    if text.lstrip().startswith(("{", "[")):
+        return read_json(path, text, notes)
+    return read_delimited(path, text, known_names(chosen), notes)
+
+
+def decompress(path: Path, content: bytes) -> bytes:
+    """Raises UserError for more than MOST_BYTES, which may be meant to fill the memory."""
+    with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise UserError(f"{path} holds more than {MOST_BYTES / 2**30:.0f} GiB; unpack it first")
+    return content

@@ -1,0 +1,62 @@
+"""What a report says about adaptation to the evaluated speakers."""
+
+from dataclasses import asdict
+from typing import Any
+
+from ser.evaluation.adaptation import Adaptation
+from ser.metrics.summary import GroupMetrics
+from ser.reports.tables import Table, count, percent, show_interval
+
+
+def tabulate(found: Adaptation, plain: GroupMetrics) -> Table:
+    """The UAR without adaptation, and by the number of clips per group."""
+    rows = [["none", percent(found.plain), show_interval(plain.intervals.get("uar")), "–"]]
+    for point in found.curve:
+        interval = "–"
+        if point.clips is None:
+            interval = show_interval(found.overall.intervals.get("uar"))
+        name = "all" if point.clips is None else count(point.clips)
+        drawn = "–" if point.clips is None else f"{point.low:.1%} to {point.high:.1%}"
+        rows.append([name, percent(point.uar), interval, drawn])
+    columns = [
+        f"clips per {found.by}",
+        "UAR",
+        "95% interval",
+        f"lowest to highest of {found.draws} draws",
+    ]
+    return Table(columns, rows, strong=("none", "all"))
+
+
+def describe(found: Adaptation) -> str:
+    """How the adapted scores were computed, and the two UARs."""
+    low, median, high = found.clips
+    clips = count(low) if low == high else f"{low:,} to {high:,} (median {median:,})"
+    unknown = f" {found.unknown:,} of unknown {found.by} are not adapted." if found.unknown else ""
+    plural = "corpora" if found.by == "corpus" else "speakers"
+    groups = f"{found.groups:,} {found.by if found.groups == 1 else plural}"
+    return (
+        f"Adapted to all unlabelled clips of each {found.by} ({groups}, {clips} clips"
+        f" each), the UAR is {percent(found.overall.scores.uar)} instead of"
+        f" {percent(found.plain)}. With fewer clips, they are drawn at random. Scores are over all"
+        f" utterances, including those adapted to. Do not compare them with a test on single clips:"
+        f" adaptation needs several clips of each {found.by}.{unknown}"
+    )
+
+
+def to_plain(found: Adaptation | None) -> dict[str, Any] | None:
+    """The content of metrics.json, except for the adapted scores of the classes."""
+    if found is None:
+        return None
+    low, median, high = found.clips
+    return {
+        "by": found.by,
+        "groups": found.groups,
+        "unknown": found.unknown,
+        "clips": {"min": low, "median": median, "max": high},
+        "plain_uar": found.plain,
+        "uar": found.overall.scores.uar,
+        "accuracy": found.overall.scores.accuracy,
+        "intervals": {name: asdict(each) for name, each in found.overall.intervals.items()},
+        "draws": found.draws,
+        "curve": [asdict(point) for point in found.curve],
+    }

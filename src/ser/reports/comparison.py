@@ -1,0 +1,207 @@
+"""Runs side by side, and whether the first differs from the others beyond chance."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ser.errors import UserError
+from ser.figures.scores import draw_intervals
+from ser.figures.style import mark
+from ser.metrics.intervals import (
+    Interval,
+    SpeakerCounts,
+    explain_missing,
+    find_differences,
+    find_intervals,
+)
+from ser.metrics.significance import ALPHA, compare_uar
+from ser.reports import html as page
+from ser.reports import texts
+from ser.reports.runs import EvaluatedRun, name_apart
+from ser.reports.tables import (
+    SIGNED,
+    Table,
+    count,
+    percent,
+    show_interval,
+    show_p,
+    signed,
+)
+from ser.reports.terminal import show as print_all
+from ser.system.atomic import write_text
+
+COLUMNS = [
+    *("run", "val UAR", "UAR", "95% interval", "accuracy", "macro F1"),
+    *("difference", "95% interval of it", "p", "utterances", "speakers"),
+]
+NARROW = ("run", "val UAR", "UAR", "95% interval", "difference", "p", "speakers")
+METHOD = (
+    "Differences in UAR are to the first run, over the utterances that both evaluated. p is that of"
+    " a paired permutation test that swaps the predictions of whole speakers; with fewer than 6"
+    f" speakers it is never below {ALPHA}. A star marks p < {ALPHA}. A dash means that there are"
+    " too few speakers, or unknown ones."
+)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A run minus the first one, on the `utterances` of `speakers` that both evaluated.
+
+    `interval` (a jackknife) and `p` (a permutation test) are over speakers, and None if there are
+    too few or unknown ones.
+    """
+
+    utterances: int
+    speakers: int
+    uar: float
+    interval: Interval | None
+    p: float | None
+
+    @property
+    def certain(self) -> bool:
+        return self.p is not None and self.p < ALPHA
+
+
+def differ(first: EvaluatedRun, other: EvaluatedRun) -> Difference | None:
+    """How another run differs from the first; None without common utterances or equal classes.
+
+    Raises UserError if an utterance has two labels, because then the scores are of two tasks.
+    """
+    common = first.predictions.index.intersection(other.predictions.index)
+    if common.empty or set(first.labels) != set(other.labels):
+        return None
+    one, two = first.predictions.loc[common], other.predictions.loc[common]
+    if not (one["emotion"] == two["emotion"]).all():
+        raise UserError(f"{first.folder} and {other.folder} have other labels for one utterance")
+    columns = ["speaker", "corpus", "emotion"]
+    two = two.assign(**{name: one[name] for name in columns})  # of one order of speakers
+    sums = first.count(one), first.count(two)
+    return Difference(
+        utterances=len(common),
+        speakers=sums[0].speakers,
+        uar=sums[1].total("uar") - sums[0].total("uar"),
+        interval=find_differences(*sums).get("uar"),
+        p=compare_uar(*sums),
+    )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs by name, their counts by speaker, and the difference of each to the first."""
+
+    runs: dict[str, EvaluatedRun]
+    counts: dict[str, SpeakerCounts]
+    differences: dict[str, Difference | None]
+
+    @property
+    def intervals(self) -> dict[str, Interval | None]:
+        return {name: find_intervals(counts).get("uar") for name, counts in self.counts.items()}
+
+    def tabulate(self) -> Table:
+        intervals, rows = self.intervals, []
+        for name, run in self.runs.items():
+            scores = run.scores
+            rows.append(
+                [
+                    name,
+                    percent(run.val_uar),
+                    percent(scores.uar),
+                    show_interval(intervals[name]),
+                    percent(scores.accuracy),
+                    percent(scores.macro_f1),
+                    *describe_difference(self.differences.get(name)),
+                    count(scores.utterances),
+                    count(self.counts[name].speakers),
+                ]
+            )
+        return Table(COLUMNS, rows)
+
+    def warnings(self) -> list[str]:
+        """What a reader must know before choosing one of the runs."""
+        runs = self.runs
+        words = [texts.SYNTHETIC] if any(run.synthetic for run in runs.values()) else []
+        if len({frozenset(run.predictions.index) for run in runs.values()}) > 1:
+            words.append(
+                "The runs evaluated different utterances, so their scores are not comparable."
+                " Differences are over the utterances in common."
+            )
+        if len({frozenset(run.labels) for run in runs.values()}) > 1:
+            words.append(
+                "The runs have different classes. Fewer classes have a higher chance level, so no"
+                " score here, val UAR included, says which run is better."
+            )
+        for name, counts in self.counts.items():
+            if reason := explain_missing(counts):
+                words.append(f"{name} has no interval: {reason}.")
+        words += self.warn_of_choice()
+        if len(runs) > 2:
+            words.append(
+                f"{len(runs) - 1} differences are tested: by chance, one in twenty has p < {ALPHA}."
+            )
+        return words
+
+    def warn_of_choice(self) -> list[str]:
+        """Warnings about choosing a run by scores of another part than validation."""
+        parts = {run.part for run in self.runs.values()} - {"val"}
+        if not parts:
+            return []
+        words = [
+            f"These are scores of the {' and '.join(sorted(parts))} part. Choose a run by its val"
+            " UAR: the best of several such scores is too optimistic."
+        ]
+        validated = {n: run.val_uar for n, run in self.runs.items() if run.val_uar is not None}
+        best = max(self.runs, key=lambda name: self.runs[name].scores.uar)
+        chosen = max(validated, key=lambda name: validated[name]) if validated else best
+        if best in validated and validated[best] < validated[chosen]:
+            words.append(f"{best} is best here, but validation chooses {chosen}.")
+        return words
+
+
+def describe_difference(difference: Difference | None) -> list[str]:
+    if difference is None:
+        return ["–", "–", "–"]
+    star = "*" if difference.certain else ""
+    interval = show_interval(difference.interval, SIGNED)
+    return [f"{signed(difference.uar)}{star}", interval, show_p(difference.p)]
+
+
+def compare(runs: Sequence[EvaluatedRun]) -> Comparison:
+    """Score each run, and test its difference to the first."""
+    named = dict(zip(name_apart(runs), runs, strict=True))
+    first, *others = named
+    return Comparison(
+        runs=named,
+        counts={name: run.count() for name, run in named.items()},
+        differences={name: differ(named[first], named[name]) for name in others},
+    )
+
+
+def show(comparison: Comparison) -> None:
+    """Print a table that fits a terminal, the method and the warnings."""
+    print_all(comparison.tabulate().only(NARROW), METHOD)
+    for words in comparison.warnings():
+        print_all(words, style="yellow")
+
+
+def write(comparison: Comparison, folder: Path) -> None:
+    """Write comparison.html and comparison.md into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    intervals = comparison.intervals
+    rows = [
+        (name, run.scores.uar, interval and (interval.low, interval.high))
+        for (name, run), interval in zip(comparison.runs.items(), intervals.values(), strict=True)
+    ]
+    figure = draw_intervals(rows)
+    synthetic = any(run.synthetic for run in comparison.runs.values())
+    parts = sorted({run.part for run in comparison.runs.values()})
+    mark(figure, f"{' and '.join(parts)} part", synthetic=synthetic)
+    context = {
+        "table": comparison.tabulate(),
+        "warnings": comparison.warnings(),
+        "method": f"{texts.INTERVALS} {METHOD}",
+        "folders": [(name, str(run.folder)) for name, run in comparison.runs.items()],
+    }
+    picture = page.picture(figure, "UAR of each run with its interval")
+    html = page.render("comparison.html", picture=picture, **context)
+    write_text(folder / "comparison.html", html)
+    write_text(folder / "comparison.md", page.render("comparison.md", **context))

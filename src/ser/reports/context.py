@@ -1,0 +1,219 @@
+"""What report.html and report.md say: one context of words and formatted numbers for both."""
+
+import shlex
+from typing import Any
+
+import yaml
+
+from ser.evaluation.result import EvaluationResult
+from ser.metrics.intervals import Interval
+from ser.metrics.summary import GroupMetrics
+from ser.models.checkpoint import run_folder
+from ser.reports import adaptation, sections, texts
+from ser.reports import data_summary as card
+from ser.reports import robustness as robust
+from ser.reports.analysis import Analysis
+from ser.reports.data_summary import DataCard
+from ser.reports.robustness import RobustnessResult
+from ser.reports.tables import count, percent, show_interval
+from ser.reports.training_facts import TrainingFacts, describe_training
+from ser.training import provenance
+from ser.training.logs import History
+
+FEW = 10  # speakers, below which an interval cannot know what kinds of speakers are missing
+
+
+def describe(
+    result: EvaluationResult,
+    analysis: Analysis,
+    robustness: RobustnessResult | None,
+    history: History | None,
+) -> dict[str, Any]:
+    """All words and numbers of the report."""
+    overall = result.overall
+    facts = describe_training(result.metadata)
+    return {
+        "title": f"Emotion recognition: {result.named_part}",
+        "subtitle": describe_evaluation(result),
+        "training": describe_model(facts, history),
+        "notices": find_notices(result, analysis),
+        "headline": list_headline(result),
+        "intervals": describe_intervals(overall),
+        "baselines": describe_baselines(overall),
+        "emotions": sections.tabulate_emotions(overall),
+        "absent": ", ".join(n for n, row in overall.scores.classes.items() if not row.support),
+        "groups": sections.list_groups(result, analysis),
+        "gaps": sections.tabulate_gaps(analysis),
+        "speakers": sections.tabulate_speakers(result),
+        "worst": sections.describe_worst(analysis),
+        **describe_sentences(analysis),
+        **describe_adaptation(result),
+        "listeners": analysis.listeners and sections.describe_listeners(analysis.listeners),
+        "probabilities": sections.tabulate_probabilities(result),
+        "calibration": sections.describe_calibration(result),
+        "selective": sections.tabulate_selective(analysis),
+        "selective_words": sections.describe_selective(analysis),
+        "robustness": robustness and robust.tabulate(robustness),
+        "robustness_words": robustness and robust.describe(robustness),
+        "suspects": sections.tabulate_suspects(analysis),
+        **describe_data(result),
+        "commands": list_commands(result, facts),
+        "facts": list_facts(result),
+        "configuration": yaml.safe_dump(facts.config, sort_keys=False, allow_unicode=True),
+        "acted": texts.ACTED,
+        "law": texts.LAW,
+        "uar": texts.UAR,
+    }
+
+
+def describe_evaluation(result: EvaluationResult) -> str:
+    speakers = result.overall.speakers
+    people = (
+        f"{speakers:,} speaker{'' if speakers == 1 else 's'}" if speakers else "unknown speakers"
+    )
+    return (
+        f"{result.overall.scores.utterances:,} utterances of {people} ({', '.join(result.corpora)})"
+    )
+
+
+def describe_model(facts: TrainingFacts, history: History | None) -> str:
+    """Model, training data, split and epochs in a line."""
+    epochs = history.epochs if history is not None and history.panels() else None
+    words = [
+        f"Model: {facts.model}",
+        f"trained on {', '.join(facts.data) or 'unknown data'}",
+        f"split={facts.split}, seed {facts.seed}",
+    ]
+    if epochs is not None:
+        words.append("1 epoch" if epochs == 1 else f"{epochs} epochs")
+    return "; ".join(words) + "."
+
+
+def describe_sentences(analysis: Analysis) -> dict[str, Any]:
+    found = analysis.sentences
+    if found is None:
+        return {"sentences": None, "sentence_words": ""}
+    table = sections.tabulate_groups(found.kinds, "sentence in")
+    return {"sentences": table, "sentence_words": sections.describe_sentences(found)}
+
+
+def describe_adaptation(result: EvaluationResult) -> dict[str, Any]:
+    found = result.adaptation
+    if found is None:
+        return {"adaptation": None, "adaptation_words": ""}
+    table = adaptation.tabulate(found, result.overall)
+    return {"adaptation": table, "adaptation_words": adaptation.describe(found)}
+
+
+def describe_data(result: EvaluationResult) -> dict[str, Any]:
+    data = DataCard(result.manifest, result.settings.data, result.settings.split)
+    tables = (card.tabulate_corpora, card.tabulate_parts, card.tabulate_recordings)
+    return {
+        "data": [tabulate(data) for tabulate in tables] + [card.tabulate_origins(data)],
+        "dropped": card.count_reasons(data),
+        "repaired": card.list_repairs(data),
+        "ambiguity": card.describe_ambiguity(data),
+        "left_out": result.describe_left_out(),
+    }
+
+
+def find_notices(result: EvaluationResult, analysis: Analysis) -> list[tuple[str, str]]:
+    """What a reader must know before the numbers, the most serious first: text and kind."""
+    overlap, notices = result.overlap, []
+    if result.synthetic:
+        notices.append((texts.SYNTHETIC, "alarm"))
+    if result.part == "train":
+        notices.append((texts.SAME_PART, "alarm"))
+    elif overlap.flatters:
+        words = overlap.describe(result.part)
+        notices.append((f"{words} Scores are higher than for new speakers.", "alarm"))
+    else:
+        notices.append((overlap.describe(result.part), "remark"))
+    if result.part == "val":
+        notices.append((texts.CHOSEN_PART, "alarm"))
+    if analysis.sentences is not None and analysis.sentences.telling:
+        notices.append((sections.describe_sentences(analysis.sentences), "alarm"))
+    if result.overall.speakers < FEW and not result.overall.no_interval:
+        words = (
+            f"{result.overall.speakers} speakers are few: the interval assumes that other speakers"
+            " differ as these do."
+        )
+        notices.append((words, "remark"))
+    return notices
+
+
+def describe_intervals(overall: GroupMetrics) -> str:
+    if overall.no_interval:
+        return f"There is no interval for the UAR: {overall.no_interval}."
+    return texts.INTERVALS
+
+
+def describe_baselines(overall: GroupMetrics) -> str:
+    found = overall.baselines
+    return (
+        f"Always predicting {found.majority_class} has an accuracy of {percent(found.majority)},"
+        f" uniform guessing {percent(found.chance)} (chance)."
+    )
+
+
+def list_headline(result: EvaluationResult) -> list[tuple[str, str, str]]:
+    """Value, label and note of the few numbers on top."""
+    overall, temperature = result.overall, result.predicted.temperature
+    scores, intervals = overall.scores, overall.intervals
+    probabilities = overall.calibrated or overall.probabilities
+    chance, majority = map(percent, (overall.baselines.chance, overall.baselines.majority))
+
+    def note(name: str, extra: str = "") -> str:
+        return "\n".join(filter(None, (between(intervals.get(name)), extra)))
+
+    return [
+        (percent(scores.uar), "UAR", note("uar", f"chance {chance}")),
+        (percent(scores.accuracy), "Accuracy", note("accuracy", f"majority {majority}")),
+        (percent(scores.macro_f1), "Macro F1", note("macro_f1")),
+        (percent(scores.weighted_f1), "Weighted F1", note("weighted_f1")),
+        (percent(probabilities.top2_accuracy), "Top-2 accuracy", note("top2_accuracy")),
+        (
+            percent(probabilities.calibration_error),
+            "Calibration error",
+            "as trained" if temperature in (None, 1) else f"temperature {temperature:.2f}",
+        ),
+    ]
+
+
+def between(interval: Interval | None) -> str:
+    return "" if interval is None else show_interval(interval)
+
+
+def list_commands(result: EvaluationResult, facts: TrainingFacts) -> str:
+    commands = (["train", *facts.command], ["evaluate", *result.command])
+    return "\n".join(shlex.join(["ser", *words]) for words in commands)
+
+
+def list_facts(result: EvaluationResult) -> list[tuple[str, str]]:
+    """Name and value of what else identifies a run."""
+    trained = provenance.read(run_folder(result.checkpoint))
+    facts = [
+        ("Checkpoint", str(result.checkpoint)),
+        ("Training manifest", f"sha256 {result.metadata.manifest}"),
+        ("Evaluation manifest", f"sha256 {result.manifest.fingerprint}"),
+        ("Parameters", count(result.parameters)),
+        ("Precision", result.describe_precision()),
+    ]
+    if trained is None:
+        return [*facts, ("Training", "machine, versions and duration were not recorded")]
+    minutes, seconds = divmod(round(trained.seconds), 60)
+    machine = ", ".join(trained.devices) or f"{trained.processor}, {trained.cores} cores"
+    energy = [] if trained.joules is None else [("GPU energy", kilowatt_hours(trained))]
+    return [
+        *facts,
+        ("Training time", f"{minutes} min {seconds} s"),
+        *energy,
+        ("Trained on", machine),
+        ("System", trained.system),
+        ("Versions", ", ".join(f"{name} {what}" for name, what in trained.versions.items())),
+        ("Commit", trained.commit or "unknown: not run from a repository"),
+    ]
+
+
+def kilowatt_hours(trained: provenance.Provenance) -> str:
+    return f"{(trained.joules or 0) / 3.6e6:.3g} kWh, by the counters of the GPUs"

@@ -1,0 +1,184 @@
+"""Fit a linear head on pooled features with scikit-learn, instead of training it by gradients.
+
+Every choice (kind of classifier, regularisation) is made by cross-validation over the speakers of
+the training part, so validation and test part choose nothing.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import recall_score
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+from ser.config.model import HeadFit
+from ser.models.network import EmotionNetwork
+from ser.models.standardization import Standardization
+
+log = logging.getLogger(__name__)
+FOLDS = 5
+ABSENT = -30.0  # added to the lowest logit, for a class without training utterances
+
+Features = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A linear classifier to try: logistic regression with inverse strength C, or shrinkage LDA.
+
+    LDA estimates its shrinkage from the data (Ledoit and Wolf, 2004), so it has no setting.
+    """
+
+    kind: HeadFit
+    strength: float | None = None
+
+    def __str__(self) -> str:
+        return str(self.kind) if self.strength is None else f"{self.kind} C={self.strength:g}"
+
+    def fit(self, features: Features, labels: NDArray[np.int64], blocks: int = 1) -> "LinearHead":
+        """The head fitted to standardised features (utterances, size).
+
+        Features of several layers are `blocks` of equal size. Each block has a classifier of its
+        own, and the logits are averaged, which is one linear head on all of them.
+        """
+        mean, scale = features.mean(axis=0), features.std(axis=0)
+        scale = np.where(scale > 0, scale, 1.0)
+        scaled = (features - mean) / scale
+        models = [self.create().fit(block, labels) for block in np.split(scaled, blocks, axis=1)]
+        weight = np.hstack([np.asarray(model.coef_) for model in models]) / blocks
+        bias: Any = sum(np.asarray(model.intercept_) for model in models) / blocks
+        if len(weight) == 1:  # scikit-learn keeps one row for two classes
+            weight, bias = np.vstack([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+        return LinearHead(mean, scale, weight, bias, np.asarray(models[0].classes_), self)
+
+    def fit_copies(
+        self, features: Features, labels: NDArray[np.int64], blocks: int = 1
+    ) -> "LinearHead":
+        """The head fitted to features (copies, utterances, size); `labels` are (utterances,)."""
+        together = features.reshape(-1, features.shape[-1])
+        return self.fit(together, np.tile(labels, len(features)), blocks)
+
+    def create(self) -> Any:
+        """The classifier of scikit-learn."""
+        if self.kind == HeadFit.lda:
+            return LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
+        return LogisticRegression(C=self.strength or 1.0, max_iter=2000)
+
+
+@dataclass(frozen=True)
+class LinearHead:
+    """Standardisation (size,), weights (classes, size) and biases (classes,) of known classes."""
+
+    mean: Features
+    scale: Features
+    weight: Features
+    bias: Features
+    classes: NDArray[np.int64]
+    candidate: Candidate
+
+    def predict(self, features: Features) -> NDArray[np.int64]:
+        """Labels (utterances,) of features (copies, utterances, size), by their mean logits."""
+        known = (features - self.mean) / self.scale @ self.weight.T + self.bias
+        return self.classes[known.mean(axis=0).argmax(axis=1)]
+
+    def install(self, network: EmotionNetwork, standardization: Standardization) -> None:
+        """Make this the head of a network without projector.
+
+        The head was fitted to features that this standardisation scales, which becomes that of the
+        network.
+        """
+        scaled = self.weight / self.scale
+        weight = torch.zeros_like(network.classifier.weight)
+        bias = torch.full_like(network.classifier.bias, float(self.bias.min()) + ABSENT)
+        rows = torch.from_numpy(self.classes)
+        weight[rows] = torch.from_numpy(scaled).to(weight)
+        bias[rows] = torch.from_numpy(self.bias - scaled @ self.mean).to(bias)
+        with torch.no_grad():
+            network.classifier.weight.copy_(weight)
+            network.classifier.bias.copy_(bias)
+        network.scaler.standardization = standardization  # pyright: ignore
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The candidate with the best cross-validated UAR, and the UAR of every candidate.
+
+    `predictions` (utterances,) are the cross-validated labels of the best one.
+    """
+
+    best: Candidate
+    scores: dict[Candidate, float]
+    predictions: NDArray[np.int64]
+
+    @property
+    def score(self) -> float:
+        return self.scores[self.best]
+
+
+def list_candidates(kind: HeadFit, strengths: Sequence[float]) -> list[Candidate]:
+    """The candidates of a setting; `auto` compares logistic regression with LDA."""
+    logistic = [Candidate(HeadFit.logistic, strength) for strength in strengths]
+    lda = [Candidate(HeadFit.lda)]
+    return {HeadFit.logistic: logistic, HeadFit.lda: lda}.get(kind, [*logistic, *lda])
+
+
+def choose(
+    features: Features,
+    labels: NDArray[np.int64],
+    speakers: Sequence[str],
+    candidates: Sequence[Candidate],
+    *,
+    seed: int = 0,
+    blocks: int = 1,
+) -> Choice:
+    """Compare candidates by cross-validation over the speakers of the training part.
+
+    Features are (copies, utterances, size). A head is fitted to all copies of the utterances, and
+    its logits are averaged over the copies.
+    """
+    folds = list(split_folds(labels, speakers, seed))
+
+    def predict(candidate: Candidate) -> NDArray[np.int64]:
+        predicted = np.empty_like(labels)
+        for train, test in folds:
+            head = candidate.fit_copies(features[:, train], labels[train], blocks)
+            predicted[test] = head.predict(features[:, test])
+        return predicted
+
+    never: Any = 0.0  # the stubs of scikit-learn allow only "warn"
+    run: Any = Parallel(n_jobs=-1, backend="threading")
+    predicted = dict(zip(candidates, run(delayed(predict)(c) for c in candidates), strict=True))
+    scores = {
+        candidate: float(recall_score(labels, values, average="macro", zero_division=never))
+        for candidate, values in predicted.items()
+    }
+    best = max(candidates, key=lambda each: scores[each])
+    return Choice(best, scores, predicted[best])
+
+
+def split_folds(
+    labels: NDArray[np.int64], speakers: Sequence[str], seed: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Folds over speakers; over utterances if the speakers are unknown or there is only one."""
+    known = np.asarray(speakers, dtype=str)
+    count = len(set(known))
+    places = np.zeros(len(labels))
+    if "" in known or count < 2:
+        log.warning(
+            "The speakers of the training part are unknown, or there is only one: cross-validation"
+            " is over utterances, so its UAR is too high for new speakers"
+        )
+        folds = min(FOLDS, int(np.bincount(labels)[np.unique(labels)].min()))
+        yield from StratifiedKFold(max(2, folds), shuffle=True, random_state=seed).split(
+            places, labels
+        )
+        return
+    kfold = StratifiedGroupKFold(min(FOLDS, count), shuffle=True, random_state=seed)
+    yield from kfold.split(places, labels, known)

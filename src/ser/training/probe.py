@@ -1,0 +1,161 @@
+"""Linear probes of all layers of a frozen backbone, to choose the layer to train on.
+
+One pass over the clips caches the pooled states of all layers. The layer and its regularisation
+are chosen by cross-validation over the speakers of the training part.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from lightning import seed_everything
+from numpy.typing import NDArray
+
+from ser.audio.cache import AudioCache
+from ser.config.model import PROBED, HeadFit, Mode, Standardize
+from ser.config.plain import key_of
+from ser.config.train import TrainConfig
+from ser.models.hidden_states import Stored
+from ser.models.state_cache import HiddenStateCache
+from ser.preparation.manifest import Manifest
+from ser.system.progress import progress_bar
+from ser.training.features import PartFeatures, standardize_copies
+from ser.training.head import Candidate, Choice, choose, list_candidates
+from ser.training.train import build
+from ser.training.trainer import build_trainer
+
+
+@dataclass(frozen=True, eq=False)  # arrays have no single truth value
+class LayerProbe:
+    """The probe of some layers: what was chosen, and predicted labels (utterances,) by part.
+
+    The predictions of the training part are cross-validated.
+    """
+
+    layers: list[int]
+    choice: Choice
+    predictions: dict[str, NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """Probes by layer, and the utterances of the parts that they predict."""
+
+    layers: list[LayerProbe]
+    parts: dict[str, pd.DataFrame]
+    labels: tuple[str, ...]
+    command: list[str]
+    synthetic: bool
+
+    @property
+    def best(self) -> LayerProbe:
+        """The layer with the best cross-validated UAR."""
+        return max(self.layers, key=lambda probe: probe.choice.score)
+
+    @property
+    def training_overrides(self) -> list[str]:
+        """The overrides that train the head of the best layer."""
+        best = self.best
+        kept = [word for word in self.command if key_of(word) not in PROBED]
+        layers = ",".join(map(str, best.layers))
+        where = ["model.layer=null", f"model.join_layers=[{layers}]"]
+        if len(best.layers) == 1:
+            where = [f"model.layer={layers}"]
+        chosen = ["model=linear", *where, f"model.fit={best.choice.best.kind}"]
+        if best.choice.best.strength is not None:
+            chosen.append(f"model.fit_strengths=[{best.choice.best.strength:g}]")
+        return [*kept, *chosen]
+
+
+def linear_config(config: TrainConfig) -> TrainConfig:
+    """The config with a linear head on pooled features of all layers."""
+    fit = config.model.fit if config.model.fit != HeadFit.none else HeadFit.auto
+    standardize = config.model.standardize
+    if standardize == Standardize.none:
+        standardize = Standardize.train
+    changes: dict[str, Any] = {
+        "mode": Mode.head,
+        "projector": False,
+        "layer": None,
+        "fit": fit,
+        "join_layers": [],
+        "top_layers": None,
+        "weighted_layers": False,
+    }
+    model = replace(config.model, **changes, standardize=standardize)
+    return replace(config, model=model)
+
+
+def probe(
+    config: TrainConfig, manifest: Manifest, cache: AudioCache, *, test: bool = False
+) -> ProbeResult:
+    """Probe every layer of a backbone on a split manifest; `test` also predicts the test part.
+
+    Device and precision are those in which the config would train.
+    """
+    config = linear_config(config)
+    seed_everything(config.seed, workers=True, verbose=False)  # for random weights, as in training
+    trainer = build_trainer(replace(config, callbacks={}, logger={}))
+    module, data = build(config, manifest, cache)
+    parts = ("train", "val", *(["test"] if test else []))
+    original = data.compute_states(module.network.eval(), trainer, parts, Stored.layers)
+    copies = [
+        data.store_states(module.network, replace(original.key, speed=speed), ["train"])
+        for speed in config.data.speeds
+    ]
+    tables = {part: manifest.part(part) for part in parts}
+    candidates = list_candidates(config.model.fit, config.model.fit_strengths)
+    probes = []
+    with progress_bar("layers") as progress:
+        for layers in progress.track(list_layers(module.network.depth), description="Probing"):
+            described = {
+                part: PartFeatures.of(
+                    read_layers(copies if part == "train" else [original], table, layers),
+                    table,
+                    config.data.label_space,
+                )
+                for part, table in tables.items()
+            }
+            probes.append(probe_layers(layers, described, config, candidates))
+    labels, synthetic = module.metadata.labels, module.metadata.synthetic
+    return ProbeResult(probes, tables, labels, list(config.command), synthetic)
+
+
+def list_layers(depth: int) -> list[list[int]]:
+    """Every layer alone, and all transformer layers together."""
+    together = [list(range(1, depth + 1))] if depth > 1 else []
+    return [*([layer] for layer in range(depth + 1)), *together]
+
+
+def read_layers(
+    copies: list[HiddenStateCache], table: pd.DataFrame, layers: list[int]
+) -> NDArray[np.float32]:
+    """The pooled features (copies, utterances, size) of some layers, concatenated."""
+    rows = [
+        [states.read(content).states[0, layers].ravel() for content in table["content"]]
+        for states in copies
+    ]
+    return np.array(rows, np.float32)
+
+
+def probe_layers(
+    layers: list[int],
+    parts: dict[str, PartFeatures],
+    config: TrainConfig,
+    candidates: list[Candidate],
+) -> LayerProbe:
+    """Choose a candidate for some layers on the training part, and predict all parts with it."""
+    train, blocks = parts["train"], len(layers)
+    groups = train.groups(config.model.standardize)
+    scaled, standardization = standardize_copies(train.values, groups, config)
+    choice = choose(
+        scaled, train.labels, train.speakers, candidates, seed=config.seed, blocks=blocks
+    )
+    head = choice.best.fit_copies(scaled, train.labels, blocks)
+    predictions = {
+        name: head.predict(np.stack([standardization.apply(copy) for copy in part.values]))
+        for name, part in parts.items()
+        if name != "train"
+    }
+    return LayerProbe(layers, choice, {"train": choice.predictions} | predictions)

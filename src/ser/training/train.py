@@ -1,0 +1,252 @@
+"""train(config): prepare the data, fit, and keep the best and the last checkpoint."""
+
+import logging
+import signal
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Trainer, seed_everything
+from lightning.pytorch.callbacks import Callback, EarlyStopping
+from lightning.pytorch.utilities import rank_zero_only
+from torch import nn
+
+from ser.audio.cache import AudioCache
+from ser.audio.recording import SAMPLE_RATE
+from ser.config.model import HeadFit, Standardize
+from ser.config.plain import to_plain
+from ser.config.train import TrainConfig, find_last_checkpoint
+from ser.data.datamodule import EmotionDataModule
+from ser.errors import require
+from ser.models.build import (
+    build_feature_extractor,
+    build_network,
+    check_duration,
+    enable_memory_saving,
+    find_family,
+    plain,
+)
+from ser.models.checkpoint import Checkpoint, CheckpointMetadata
+from ser.models.finetuning import set_trainable
+from ser.preparation.manifest import Manifest
+from ser.preparation.prepare import prepare
+from ser.system.libraries import allow_tf32, silence_warnings
+from ser.training import provenance
+from ser.training.callbacks.last_checkpoint import LastCheckpoint
+from ser.training.features import prepare_head
+from ser.training.initial_weights import load_initial_weights
+from ser.training.loggers import log_result
+from ser.training.module import EmotionClassifier, TrainingError
+from ser.training.parity import store_parity
+from ser.training.resume import check_resumable, flatten
+from ser.training.run_folder import TrainResult, record, refuse_to_overwrite, write_result
+from ser.training.targets import build_targets
+from ser.training.trainer import build_trainer, explain_memory
+
+log = logging.getLogger(__name__)
+
+
+def train(
+    config: TrainConfig,
+    callbacks: Sequence[Callback] = (),
+    *,
+    loss: nn.Module | None = None,
+    on_prepared: Callable[[Manifest], object] = lambda manifest: None,
+) -> TrainResult:
+    """Prepare the data, fit, and write the checkpoints to `config.output_dir`.
+
+    `callbacks` are added to those of the config. `loss(logits, labels)` replaces the loss of the
+    config; it returns the mean over the batch and has no trainable parameters. `on_prepared`
+    receives the manifest before training starts. Raises UserError for mistakes in settings, data
+    or environment.
+    """
+    silence_warnings()
+    config.check_files()
+    fitted = config.model.fit != HeadFit.none
+    require(loss is None or not fitted, "model.fit", config.model.fit, "has a loss of its own")
+    if config.ckpt is not None:
+        config = replace(config, ckpt=str(find_last_checkpoint(config.ckpt)))
+    seed_everything(config.seed, workers=True, verbose=False)
+    allow_tf32(config.model.tf32)
+    rank_zero_only(refuse_to_overwrite)(Path(config.output_dir), config.ckpt)
+    trainer = build_trainer(config, callbacks)  # before the data, to fail early
+    cache = AudioCache(Path(config.data.cache_dir))
+    manifest = prepare(config.data, config.split, cache)
+    rank_zero_only(on_prepared)(manifest)
+    module, data = build(config, manifest, cache)
+    module.criterion = module.criterion if loss is None else loss
+    resumed = None if config.ckpt is None else Checkpoint.open(config.ckpt)
+    finished = False
+    if resumed is not None:
+        place = check_resumable(resumed, config, module.metadata, trainer.world_size)
+        finished = place is None
+        data.start = place or data.start
+    record(manifest, config)
+    if not finished:
+        run(trainer, module, data, config, resumed)
+    return conclude(trainer, config, resumed if finished else None)
+
+
+def build(
+    config: TrainConfig, manifest: Manifest, cache: AudioCache | None = None
+) -> tuple[EmotionClassifier, EmotionDataModule]:
+    """The module with its network, and the data module, of a config and a split manifest."""
+    labels = config.data.label_space
+    network = build_network(config.model, labels)
+    if config.init_from is not None and config.ckpt is None:
+        load_initial_weights(network, config.init_from, labels)
+    set_trainable(network, config.model)
+    family = find_family(network.config, config.model.backbone.name)
+    check_duration(family, network.config, config.data.max_seconds)
+    extractor = build_feature_extractor(config.model.backbone, family)
+    metadata = CheckpointMetadata(
+        config=config,
+        labels=tuple(labels),
+        sample_rate=SAMPLE_RATE,
+        network=plain(network.config),
+        feature_extractor=plain(extractor),
+        manifest=manifest.fingerprint,
+    )
+    enable_memory_saving(network, config.model)
+    targets = build_targets(config.model, manifest.part("train"), labels, network)
+    speakers = manifest.part("val")["speaker"].tolist()
+    module = EmotionClassifier(network, metadata, targets, speakers)
+    normalizes = family.normalizes(extractor)
+    data = EmotionDataModule(manifest, config.data, cache, normalizes=normalizes, seed=config.seed)
+    return module, data
+
+
+def run(
+    trainer: Trainer,
+    module: EmotionClassifier,
+    data: EmotionDataModule,
+    config: TrainConfig,
+    resumed: Checkpoint | None,
+) -> None:
+    """Fit, and record the time and the machine even if training is interrupted."""
+    before = None if resumed is None else provenance.read(resumed.run_folder)
+    beginning = provenance.begin(provenance.gpus_of(trainer))
+    try:
+        if config.reuses_hidden_states:
+            data.cache_hidden_states(module.network, trainer)
+        elif config.model.freezes_layers and config.model.cache_hidden_states:
+            log.info("Hidden states are not cached because of augmentation or pooling_floor_db")
+        announce(trainer, module)
+        if config.model.standardize != Standardize.none and config.init_from is None:
+            prepare_head(module.network, data, config)
+        if config.model.fit == HeadFit.none:
+            fit(trainer, module, data, config)
+        if not config.trainer.fast_dev_run:
+            finish_epoch(trainer, module, data)
+            store_parity(best_path(trainer), data, trainer.strategy.root_device)
+    finally:
+        observed = provenance.observe(beginning, before)
+        with suppress(OSError):  # on a full disk the first error is the one to report
+            rank_zero_only(provenance.write)(observed, Path(config.output_dir))
+
+
+def announce(trainer: Trainer, module: EmotionClassifier) -> None:
+    """Log what is trained on which device and in which precision."""
+    total = sum(p.numel() for p in module.network.parameters())
+    trained = sum(p.numel() for p in module.network.parameters() if p.requires_grad)
+    log.info(
+        "Training %s of %s parameters on %s in %s precision",
+        *(count_millions(trained), count_millions(total)),
+        *(describe_devices(trainer), trainer.precision),
+    )
+
+
+def count_millions(number: int) -> str:
+    return f"{number / 1e6:.1f} M" if number >= 1e6 else f"{number:,}"
+
+
+def describe_devices(trainer: Trainer) -> str:
+    device = trainer.strategy.root_device.type
+    return device if trainer.world_size == 1 else f"{trainer.world_size} {device} devices"
+
+
+def fit(
+    trainer: Trainer, module: EmotionClassifier, data: EmotionDataModule, config: TrainConfig
+) -> None:
+    """Train. Raises KeyboardInterrupt for Ctrl-C, SystemExit for SIGTERM and SIGHUP, and
+    TrainingError if the memory of the GPU is too small.
+    """
+    try:
+        trainer.fit(module, data, ckpt_path=config.ckpt)
+    except torch.OutOfMemoryError as error:
+        accumulated = config.trainer.accumulate_grad_batches
+        raise TrainingError(explain_memory(error, config.data.batch_size, accumulated)) from error
+    except SystemExit as error:
+        if error.code in (128 + signal.SIGTERM, 128 + getattr(signal, "SIGHUP", -1)):
+            raise
+        # Lightning 2.6 turns a Ctrl-C before the first step into a silent exit.
+        raise KeyboardInterrupt from error
+    log.info("Training ended: %s", describe_end(trainer))
+
+
+def describe_end(trainer: Any) -> str:
+    """Why training ended."""
+    for callback in trainer.callbacks:
+        if isinstance(callback, EarlyStopping) and callback.stopped_epoch:
+            return f"{callback.monitor} did not improve in {callback.patience} validations"
+    if trainer.max_steps != -1 and trainer.global_step >= trainer.max_steps:
+        return f"trainer.max_steps={trainer.max_steps} reached"
+    if trainer.max_epochs and 0 < trainer.max_epochs <= trainer.current_epoch:
+        return f"trainer.max_epochs={trainer.max_epochs} reached"
+    return "trainer.max_time reached" if trainer.should_stop else "stopped"
+
+
+def finish_epoch(trainer: Trainer, module: EmotionClassifier, data: EmotionDataModule) -> None:
+    """Validate and save what was trained since the last validation, if there was none after it."""
+    callback: Any = trainer.checkpoint_callback
+    if callback is None or module.validated_step == trainer.global_step:
+        return
+    trainer.validate(module, data, verbose=False)
+    best = getattr(callback, "best_model_score", None)
+    score = trainer.callback_metrics.get(getattr(callback, "monitor", None) or "")
+    if score is not None and (best is None or is_better(score, best, callback.mode)):
+        callback.best_model_score = score
+        callback.best_model_path = str(Path(callback.dirpath) / f"{callback.filename}.ckpt")
+        trainer.save_checkpoint(callback.best_model_path)
+    for other in trainer.checkpoint_callbacks:
+        if isinstance(other, LastCheckpoint):
+            trainer.save_checkpoint(other.path)
+
+
+def best_path(trainer: Trainer) -> Path:
+    """The best checkpoint of a run, which need not exist."""
+    callback: Any = trainer.checkpoint_callback
+    return Path(getattr(callback, "best_model_path", "") or "none")
+
+
+def is_better(score: torch.Tensor, best: torch.Tensor, mode: str) -> bool:
+    return bool(score > best if mode == "max" else score < best)
+
+
+def conclude(trainer: Trainer, config: TrainConfig, finished: Checkpoint | None) -> TrainResult:
+    """Log the hyperparameters and the best score, and write the result.
+
+    `finished` is the last checkpoint of a run that was killed after its last epoch.
+    """
+    callback: Any = trainer.checkpoint_callback
+    states = {} if finished is None else finished.content["callbacks"]
+    if callback is not None and callback.state_key in states:
+        callback.load_state_dict(states[callback.state_key])
+    monitor = getattr(callback, "monitor", None) or ""
+    best = getattr(callback, "best_model_path", "") if monitor else ""
+    score = getattr(callback, "best_model_score", None) if monitor else None
+    result = TrainResult(
+        output_dir=Path(config.output_dir),
+        checkpoint=Path(best) if best else None,
+        monitor=monitor,
+        score=float("nan") if score is None else float(score),
+    )
+    settings = to_plain(config)
+    chosen = flatten({name: settings[name] for name in ("seed", "data", "split", "model")})
+    log_result(trainer, chosen, result.monitor, result.score)
+    if trainer.is_global_zero and not config.trainer.fast_dev_run:
+        write_result(result)
+    return result

@@ -1,0 +1,249 @@
+"""search(...) -> an Optuna study over runs of `train`, which can be stopped and resumed.
+
+Several processes can work on one study: each claims a trial under a lock and holds a lock of the
+trial while it runs, so that the trials of killed processes are recognised and replaced.
+"""
+
+import logging
+import math
+import shlex
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from filelock import FileLock, Timeout
+from lightning import Trainer
+from lightning.pytorch.callbacks import Callback
+from optuna.exceptions import StorageInternalError
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from sqlalchemy.exc import SQLAlchemyError
+
+from ser.config.callbacks import mode_of
+from ser.config.compose import compose_command
+from ser.config.train import TrainConfig
+from ser.errors import UserError, first_line
+from ser.training.module import TrainingError
+from ser.training.search_space import Dimension
+from ser.training.train import train
+
+STORAGE = "study.db"
+STUDY = "ser"
+INTERRUPTED = "interrupted"  # attribute of the study: the numbers of trials that do not count
+DATABASE_TIMEOUT = 30  # seconds to wait for another process that writes
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Search:
+    """The overrides that all trials share, the dimensions that vary, and the folder of the study.
+
+    `config_dir` is a folder with further configs.
+    """
+
+    overrides: list[str]
+    space: list[Dimension]
+    folder: Path
+    config_dir: Path | None = None
+
+    def settings(self, trial: optuna.Trial) -> list[str]:
+        return [suggest(trial, dimension) for dimension in self.space]
+
+    def compose(self, chosen: list[str], number: int) -> TrainConfig:
+        command = [*self.overrides, *chosen]
+        where = ["callbacks=quiet", f"output_dir={self.folder / str(number)}"]
+        config = compose_command("train", [*where, *command], TrainConfig, self.config_dir)
+        config.command = command
+        return config
+
+    def lock(self, name: object = "study") -> FileLock:
+        return FileLock(self.folder / f"{name}.lock")
+
+
+def search(plan: Search, trials: int) -> optuna.Study:
+    """Train until the study holds this number of trials, and return the study.
+
+    TPE (Bergstra et al. 2011) proposes settings. A trial that is worse than the median of the
+    others at the same validation is pruned. Trials that diverge or run out of memory count as
+    failed. An interrupted trial does not count. Raises UserError for a database that cannot be
+    used.
+    """
+    config = plan.compose([dimension.sample for dimension in plan.space], 0)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    with readable_database(plan):
+        with plan.lock():
+            study = open_study(plan, mode_of(config.monitor))
+        while (claimed := claim(study, plan, trials, config.seed)) is not None:
+            with claimed as trial:
+                run_trial(study, trial, plan, config.monitor)
+    return study
+
+
+def open_study(plan: Search, mode: str) -> optuna.Study:
+    """Create or load the study; raises UserError if the folder holds another one."""
+
+    def connect() -> sqlite3.Connection:  # by path: ? and # have a meaning in database addresses
+        file = plan.folder / STORAGE
+        return sqlite3.connect(file, timeout=DATABASE_TIMEOUT, check_same_thread=False)
+
+    storage = optuna.storages.RDBStorage(f"sqlite:///{STORAGE}", engine_kwargs={"creator": connect})
+    study = optuna.create_study(
+        study_name=STUDY,
+        storage=storage,
+        load_if_exists=True,
+        direction="maximize" if mode == "max" else "minimize",
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=2),
+    )
+    described = [*plan.overrides, *map(str, plan.space)]
+    known = study.user_attrs.get("described")
+    if known not in (None, described):
+        raise UserError(
+            f"{plan.folder} holds a study of other settings: choose another folder with --folder"
+        )
+    study.set_user_attr("described", described)
+    return study
+
+
+@contextmanager
+def readable_database(plan: Search) -> Iterator[None]:
+    """Turn errors of the database into a UserError that names its file."""
+    try:
+        yield
+    except (StorageInternalError, SQLAlchemyError) as error:
+        cause: BaseException = error
+        while isinstance(cause, StorageInternalError | SQLAlchemyError):
+            inner = getattr(cause, "orig", None) or cause.__cause__ or cause.__context__
+            if inner is None:
+                break
+            cause = inner
+        raise UserError(
+            f"{plan.folder / STORAGE} cannot be used ({first_line(cause)}): close other"
+            " programs that write to it, or choose another folder with --folder"
+        ) from error
+
+
+def claim(study: optuna.Study, plan: Search, trials: int, seed: int) -> Any:
+    """A context manager with the next trial, or None if there are enough of them.
+
+    It holds the lock of the trial until the end of the block.
+    """
+    with plan.lock():
+        known = [discard_if_dead(study, plan, trial) for trial in study.get_trials()]
+        if sum(known) >= trials:
+            return None
+        # A resumed study must not propose its first trials again.
+        study.sampler = optuna.samplers.TPESampler(seed=seed + len(known))
+        trial = study.ask()
+        lock = plan.lock(trial.number)
+        lock.acquire()
+    return held(lock, trial)
+
+
+@contextmanager
+def held(lock: FileLock, trial: optuna.Trial) -> Iterator[optuna.Trial]:
+    try:
+        yield trial
+    finally:
+        lock.release()
+
+
+def discard_if_dead(study: optuna.Study, plan: Search, trial: FrozenTrial) -> bool:
+    """Whether a trial counts; a running one whose process has died is marked as interrupted."""
+    if trial.state.is_finished():
+        return trial.number not in study.user_attrs.get(INTERRUPTED, [])
+    try:
+        plan.lock(trial.number).acquire(timeout=0).lock.release()
+    except Timeout:
+        return True
+    interrupt(study, trial.number)
+    return False
+
+
+def interrupt(study: optuna.Study, number: int) -> None:
+    """Mark a trial as failed and not counting; call with the lock of the study."""
+    study.set_user_attr(INTERRUPTED, [*study.user_attrs.get(INTERRUPTED, []), number])
+    study.tell(number, state=TrialState.FAIL)
+
+
+def run_trial(study: optuna.Study, trial: optuna.Trial, plan: Search, monitor: str) -> None:
+    """Train one trial and tell the study its score."""
+    try:
+        chosen = plan.settings(trial)
+        trial.set_user_attr("settings", chosen)
+        log.info("trial %d: %s", trial.number, " ".join(chosen))
+        score = train(plan.compose(chosen, trial.number), [Pruning(trial, monitor)]).score
+    except optuna.TrialPruned:
+        study.tell(trial, state=TrialState.PRUNED)
+    except TrainingError as error:
+        log.warning("trial %d failed: %s", trial.number, error)
+        study.tell(trial, state=TrialState.FAIL)
+    except BaseException:  # Ctrl-C, SIGTERM, a full disk, a bug
+        with plan.lock():
+            interrupt(study, trial.number)
+        raise
+    else:
+        state = TrialState.FAIL if math.isnan(score) else TrialState.COMPLETE
+        study.tell(trial, None if math.isnan(score) else score, state=state)
+
+
+class Pruning(Callback):
+    """Report the score of each validation to the study; raise TrialPruned if it is hopeless."""
+
+    def __init__(self, trial: optuna.Trial, monitor: str) -> None:
+        self.trial, self.monitor, self.validations = trial, monitor, 0
+
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
+        self.trial.report(float(trainer.callback_metrics[self.monitor]), self.validations)
+        self.validations += 1
+        if self.trial.should_prune():
+            raise optuna.TrialPruned
+
+
+def suggest(trial: optuna.Trial, dimension: Dimension) -> str:
+    """One setting for a trial, as it would be typed."""
+    key = dimension.key
+    if dimension.choices:
+        return str(trial.suggest_categorical(key, dimension.choices))
+    if dimension.whole:
+        low, high = int(dimension.low), int(dimension.high)
+        return f"{key}={trial.suggest_int(key, low, high, log=dimension.log)}"
+    return f"{key}={trial.suggest_float(key, dimension.low, dimension.high, log=dimension.log)!r}"
+
+
+def show(study: optuna.Study, plan: Search) -> None:
+    """Print the trials, best first, and the command that trains with the best settings."""
+    finished = [trial for trial in study.trials if trial.state.is_finished()]
+    sign = -1 if study.direction == optuna.study.StudyDirection.MAXIMIZE else 1
+    finished.sort(key=lambda trial: (trial.value is None, sign * (trial.value or 0)))
+    interrupted = study.user_attrs.get(INTERRUPTED, [])
+    table = Table("trial", "score", "state", "settings", title=escape(str(plan.folder)))
+    for trial in finished:
+        score = "" if trial.value is None else f"{trial.value:.3f}"
+        chosen = " ".join(map(round_setting, trial.user_attrs.get("settings", [])))
+        state = INTERRUPTED if trial.number in interrupted else trial.state.name.lower()
+        table.add_row(str(trial.number), score, state, escape(chosen))
+    console = Console(soft_wrap=True)
+    console.print(table)
+    if any(trial.state == TrialState.COMPLETE for trial in finished):
+        best = study.best_trial.user_attrs["settings"]
+        own = [] if plan.config_dir is None else ["--config-dir", str(plan.config_dir)]
+        command = shlex.join(["ser", "train", *own, *plan.overrides, *best])
+        console.print("Train with the best settings:")
+        console.print(f"  {command}", markup=False, highlight=False)
+
+
+def round_setting(setting: str) -> str:
+    """A setting with its number rounded to four digits; any other setting as it is."""
+    key, _, value = setting.partition("=")
+    try:
+        return f"{key}={float(value):.4g}"
+    except ValueError:
+        return setting

@@ -1,0 +1,81 @@
+"""Heads that are set up from pooled features of the training part."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from ser.config.model import HeadFit, ModelConfig, Standardize
+from ser.models.pooling import FeatureScaler
+from ser.models.standardization import Standardization
+from ser.training import features
+from ser.training.features import PartFeatures, prepare_head
+
+LABELS = ("sad", "happy", "calm")
+
+
+@pytest.fixture
+def part() -> PartFeatures:
+    generator = np.random.default_rng(0)
+    labels = np.tile(np.arange(3), 40)
+    speakers = [f"s{row // 12}" for row in range(120)]
+    offsets = generator.normal(0, 3, (10, 6))[np.arange(120) // 12]
+    values = generator.normal(0, 0.5, (120, 6)) + np.eye(6)[labels] + offsets
+    return PartFeatures(values[None].astype(np.float32), labels, speakers, ["x"] * 120)
+
+
+@pytest.fixture
+def prepare(part, monkeypatch):
+    monkeypatch.setattr(features, "collect", lambda *_: part)
+
+    def prepare(standardize: Standardize, fit: HeadFit) -> tuple[Any, Any]:
+        network: Any = SimpleNamespace(
+            classifier=nn.Linear(6, 3), scaler=FeatureScaler(6, adaptable=True), joined=[]
+        )
+        table = pd.DataFrame({"content": [str(row) for row in range(120)]})
+        manifest = SimpleNamespace(part=lambda _: table)
+        data: Any = SimpleNamespace(manifest=manifest, states=SimpleNamespace(key="key"))
+        model = ModelConfig(mode="head", projector=False, standardize=standardize, fit=fit)  # pyright: ignore
+        config: Any = SimpleNamespace(model=model, seed=0, data=SimpleNamespace(speeds=[1.0]))
+        prepare_head(network, data, config)
+        return network, data
+
+    return prepare
+
+
+@pytest.mark.parametrize("standardize", [Standardize.train, Standardize.speaker])
+def test_a_fitted_head_is_that_of_scikit_learn(prepare, part, standardize):
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+    network, _ = prepare(standardize, HeadFit.lda)
+    values = part.values[0].astype(float)
+    common = Standardization.fit(values, part.speakers)
+    scaled = common.apply(values)
+    if standardize == Standardize.speaker:
+        scaled = common.apply_by_group(values, part.speakers)
+    whole = (scaled - scaled.mean(axis=0)) / scaled.std(axis=0)
+    expected = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(whole, part.labels)
+    inputs = torch.from_numpy(scaled * common.scale + common.mean).float()
+    with torch.no_grad():
+        logits = network.classifier(network.scaler(inputs))
+    np.testing.assert_allclose(logits, expected.decision_function(whole), atol=1e-3)
+    np.testing.assert_allclose(network.scaler.spread, common.spread, rtol=1e-5)
+
+
+def test_speakers_help_a_head_that_learns_from_standardised_features(prepare, part):
+    network, data = prepare(Standardize.speaker, HeadFit.none)
+    common = Standardization.fit(part.values[0], part.speakers)
+    scaled = common.apply_by_group(part.values[0].astype(float), part.speakers)
+    adapted = np.stack([data.states.read(str(row)).states[0] for row in range(120)])
+    with torch.no_grad():
+        np.testing.assert_allclose(network.scaler(torch.from_numpy(adapted)), scaled, atol=1e-4)
+
+
+def test_a_trained_head_without_groups_keeps_the_stored_features(prepare):
+    _, data = prepare(Standardize.train, HeadFit.none)
+    assert data.states.key == "key"
+    assert not hasattr(data.states, "values")
