@@ -6,7 +6,6 @@ the UAR on the parts that were not trained on.
 """
 
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -20,7 +19,7 @@ import pandas as pd
 import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import Checkpoint
-from machine import wait_for_device
+from machine import peak_kib, wait_for_device
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import (
@@ -31,12 +30,17 @@ from transformers import (
     Wav2Vec2ForSequenceClassification,
 )
 
-from ser import manifest, training
-from ser.audio import SAMPLE_RATE, decode, resample
-from ser.compose import compose_command
-from ser.config import TrainConfig
-from ser.metrics import score
-from ser.model import describe_network
+from ser.audio.decode import decode
+from ser.audio.recording import SAMPLE_RATE
+from ser.audio.resample import resample
+from ser.config.compose import compose_command
+from ser.config.train import TrainConfig
+from ser.metrics.scores import score
+from ser.models.build import describe_network
+from ser.preparation import manifest
+from ser.system.libraries import silence_warnings
+from ser.training import train as training
+from ser.training.trainer import build_trainer
 
 EXTRACTOR = Wav2Vec2FeatureExtractor(return_attention_mask=True)
 EPOCHS = 2  # the first is for warming up
@@ -54,8 +58,8 @@ class Task:
 class Result:
     """Seconds of each epoch, steps in all, peak memory in GiB, and the UAR of a race.
 
-    Of ours also: floating-point operations of an epoch, and the share of the last one in which
-    there was nothing to train on.
+    For `ser` also the floating-point operations of an epoch, and the share of the last epoch spent
+    waiting for data.
     """
 
     epochs: list[float] = field(default_factory=list)
@@ -68,7 +72,7 @@ class Result:
 
 @dataclass
 class Clock:
-    """When the race ends, counted from the first step, and the seconds of each epoch."""
+    """Times epochs, and ends a race `limit` seconds after its first epoch began."""
 
     limit: float | None
     result: Result
@@ -91,7 +95,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Problem:
-    """The same for all: clips by part, labels, network, batch size, learning rate."""
+    """What all contenders share: clips by part, labels, network, batch size, learning rate."""
 
     config: TrainConfig
     table: manifest.Manifest
@@ -131,7 +135,7 @@ class Clips(Dataset[dict[str, Any]]):
 
 
 class Stopwatch(Callback):
-    """Tells the clock of epochs and steps; counts operations in the first epoch, for warming up."""
+    """Reports epochs and steps to the clock; counts operations in the first epoch, a warm-up."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock, self.counter = clock, FlopCounterMode(display=False)
@@ -167,31 +171,35 @@ class Stopwatch(Callback):
 
 
 def train_ours(problem: Problem, clock: Clock) -> float | None:
-    """The project itself, with the settings of the task."""
+    """`ser` with the settings of the task."""
     config = problem.config
-    trainer: Any = training.build_trainer(config.trainer)
+    trainer: Any = build_trainer(config)
     # None of the others writes checkpoints, which Lightning does unless told otherwise.
     trainer.callbacks = [c for c in trainer.callbacks if not isinstance(c, Checkpoint)]
     trainer.callbacks.append(Stopwatch(clock))
     module, data = training.build(config, problem.table)
     if config.reuses_hidden_states:
-        data.keep_hidden_states(module.network, trainer)
+        data.cache_hidden_states(module.network, trainer)
     trainer.fit(module, data)
     if clock.limit is None:
         return None
     data.states, logits = None, []
-    module.eval()
+    module.eval().to(device())
     for part in ("val", "test"):
-        batches: Any = trainer.predict(module, data.loader(part))
-        order = torch.cat([rows for rows, _ in batches]).argsort()
-        logits.append(torch.cat([values for _, values in batches])[order].float().numpy())
+        rows, values = [], []
+        for batch in data.loader(part):
+            rows += batch["rows"]
+            with torch.inference_mode():
+                inputs = batch["input_values"].to(device()), batch["attention_mask"].to(device())
+                values.append(module(*inputs).cpu())
+        logits.append(torch.cat(values)[np.argsort(rows)].numpy())
     table = problem.table
     true = np.array([*problem.labels(table.part("val")), *problem.labels(table.part("test"))])
     return score(true, np.concatenate(logits).argmax(1), config.data.label_space).uar
 
 
 def train_notebook(problem: Problem, clock: Clock) -> float | None:
-    """As in most notebooks: decode anew in each epoch, 5 s each, fp32, nothing frozen, no mask."""
+    """A typical notebook: decode in each epoch, 5 s per clip, fp32, nothing frozen, no mask."""
 
     def read(path: str) -> torch.Tensor:
         waveform, _ = librosa.load(path, sr=SAMPLE_RATE)
@@ -286,14 +294,14 @@ def device() -> str:
 
 
 def peak_memory() -> float:
-    """GiB: of the GPU where there is one, else of this process."""
+    """GiB: of the GPU if there is one, else of this process."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**30
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return peak_kib() / 2**20
 
 
 def main(name: str, folder: Path) -> None:
-    training.quieten()
+    silence_warnings()
     task = Task(**json.loads((folder / "task.json").read_text()))
     config = compose_command("train", task.overrides, TrainConfig)
     torch.manual_seed(config.seed)

@@ -1,10 +1,10 @@
-"""Preparing and loading data, beside what a user would pick instead.
+"""Preparing and loading data, compared with common alternatives.
 
     python benchmarks/data.py        # some minutes, and 2 GB of temporary files
 
 Clips are those of SER_REAL_AUDIO (a folder with ravdess/ and tess/ in it), or synthetic ones. They
-are decoded as often as the four corpora have files, at their rates. All contenders take turns in
-one process on the same files; the best of three rounds counts. Only the ratios mean anything.
+are written out as often as the four corpora have files, at their sample rates. All contenders take
+turns in one process on the same files; the best of three rounds counts. Only ratios are comparable.
 """
 
 import os
@@ -28,16 +28,16 @@ from joblib.externals.loky import get_reusable_executor
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from transformers import Wav2Vec2FeatureExtractor
 
-from ser.audio import load
-from ser.cache import AudioCache
-from ser.data import EmotionDataModule
-from ser.data_config import DataConfig, SplitConfig
-from ser.labels import Emotion
-from ser.model import build_feature_extractor
-from ser.model_config import BackboneConfig
-from ser.preparation import prepare
-from ser.provenance import processor
+from ser.audio.cache import AudioCache
+from ser.audio.decode import load
+from ser.config.data import DataConfig
+from ser.config.split import SplitConfig
+from ser.corpora.emotions import Emotion
+from ser.data.datamodule import EmotionDataModule
+from ser.preparation.prepare import prepare
+from ser.training.provenance import processor
 
 ROUNDS = 3
 CORPORA = {48_000: 1440, 16_000: 7442, 24_414: 2800, 44_100: 480}  # Hz: files
@@ -51,22 +51,22 @@ def main() -> None:
         data = choose(folder)
         manifest = prepare(data, SplitConfig())
         files = [Path(path) for path in manifest.utterances["path"]]
-        table = Table("", "seconds", "beside", "ratio", "goal")
+        table = Table("", "seconds", "alternative", "ratio", "goal")
         corpora = stand_in(files, folder / "corpora")
-        for judged in (
-            judge_decoding(corpora, folder),
-            judge_preparing(corpora, folder),
-            judge_loading(data),
-            judge_padding(data),
+        for measured in (
+            measure_decoding(corpora, folder),
+            measure_preparing(corpora, folder),
+            measure_loading(data),
+            measure_padding(data),
         ):
-            for row in judged:
+            for row in measured:
                 table.add_row(*row)
     console.print(describe(len(files), manifest.utterances["seconds"].sum() / 60))
     console.print(table)
 
 
 def choose(folder: Path) -> DataConfig:
-    """Real recordings where there are any, else the synthetic corpora."""
+    """Real recordings if SER_REAL_AUDIO names them, else the synthetic corpora."""
     real = os.environ.get("SER_REAL_AUDIO")
     cache_dir = str(folder / "cache")
     if real is None:
@@ -76,7 +76,7 @@ def choose(folder: Path) -> DataConfig:
 
 
 def best(run: Callable[[], object], setup: Callable[[], object] = lambda: None) -> float:
-    """The fewest seconds of some rounds; `setup` comes before each and is not counted."""
+    """The fewest seconds over ROUNDS; `setup` runs before each round and is not timed."""
     times = []
     for _ in range(ROUNDS):
         setup()
@@ -86,12 +86,12 @@ def best(run: Callable[[], object], setup: Callable[[], object] = lambda: None) 
     return min(times)
 
 
-def row(name: str, seconds: float, beside: str, other: float, goal: str) -> tuple[str, ...]:
-    return name, f"{seconds:.3f}", f"{beside}: {other:.3f} s", f"{other / seconds:.1f} x", goal
+def row(name: str, seconds: float, other: str, taken: float, goal: str) -> tuple[str, ...]:
+    return name, f"{seconds:.3f}", f"{other}: {taken:.3f} s", f"{taken / seconds:.1f} x", goal
 
 
 def stand_in(clips: list[Path], folder: Path) -> list[Path]:
-    """As many files as the four corpora have, at their rates, each spoken at its own speed."""
+    """As many files as the four corpora have, at their rates, each played at its own speed."""
     folder.mkdir()
     waveforms = [load(clip) for clip in clips]
     files = []
@@ -105,10 +105,10 @@ def stand_in(clips: list[Path], folder: Path) -> list[Path]:
     return files
 
 
-def judge_decoding(files: list[Path], folder: Path) -> Iterable[tuple[str, ...]]:
+def measure_decoding(files: list[Path], folder: Path) -> Iterable[tuple[str, ...]]:
     """Decode, hash and cache all files, against decoding alone with librosa and datasets.
 
-    The processes that this takes are started anew each time.
+    The worker processes are started again in every round.
     """
     sources = pd.DataFrame({"path": list(map(str, files)), "start": 0.0, "end": 0.0})
     fresh = folder / "fresh"
@@ -131,8 +131,8 @@ def decode_each(files: Iterable[Path | str]) -> None:
         librosa.load(file, sr=16_000)
 
 
-def judge_preparing(files: list[Path], folder: Path) -> Iterable[tuple[str, ...]]:
-    """All of `ser prepare`, against itself on files that it knows."""
+def measure_preparing(files: list[Path], folder: Path) -> Iterable[tuple[str, ...]]:
+    """`ser prepare` on unchanged files, against its first run on them."""
     table = folder / "table.csv"
     emotions = [emotion.value for emotion, _ in zip(cycle(Emotion), files, strict=False)]
     pd.DataFrame({"path": list(map(str, files)), "emotion": emotions}).to_csv(table, index=False)
@@ -147,7 +147,7 @@ def judge_preparing(files: list[Path], folder: Path) -> Iterable[tuple[str, ...]
 
 
 def load_with_datasets(files: list[Path]) -> Callable[[], object] | None:
-    """Read all files through a Hugging Face dataset, where that is installed.
+    """A function that reads all files through a Hugging Face dataset; None if not installed.
 
     Version 3: later ones decode with torchcodec, which needs FFmpeg and a CUDA build of torch.
     """
@@ -161,11 +161,11 @@ def load_with_datasets(files: list[Path]) -> Callable[[], object] | None:
     return lambda: deque((example["audio"]["array"] for example in table), maxlen=0)
 
 
-def judge_loading(data: DataConfig) -> Iterable[tuple[str, ...]]:
+def measure_loading(data: DataConfig) -> Iterable[tuple[str, ...]]:
     """An epoch from the cache, against one that decodes each file."""
     manifest = prepare(data, SplitConfig())
-    extractor = build_feature_extractor(BackboneConfig(name="x/y", pretrained=False))
-    module = EmotionDataModule(manifest, data, extractor)
+    extractor = Wav2Vec2FeatureExtractor(return_attention_mask=True)
+    module = EmotionDataModule(manifest, data)
     paths = manifest.part("train")["path"].tolist()
 
     def decode() -> None:
@@ -186,11 +186,10 @@ def judge_loading(data: DataConfig) -> Iterable[tuple[str, ...]]:
     yield row("batches of an epoch", best(epoch), "librosa.load each, normalised", best(decode), "")
 
 
-def judge_padding(data: DataConfig) -> Iterable[tuple[str, ...]]:
+def measure_padding(data: DataConfig) -> Iterable[tuple[str, ...]]:
     """The share of samples that are padding."""
     manifest = prepare(data, SplitConfig())
-    extractor = build_feature_extractor(BackboneConfig(name="x/y", pretrained=False))
-    batches = EmotionDataModule(manifest, data, extractor).train_dataloader()
+    batches = EmotionDataModule(manifest, data).train_dataloader()
     valid, padded = np.sum(
         [(batch["attention_mask"].sum(), batch["attention_mask"].numel()) for batch in batches], 0
     )
@@ -200,7 +199,7 @@ def judge_padding(data: DataConfig) -> Iterable[tuple[str, ...]]:
     random = 1 - seconds.sum() / sum(group.max() * len(group) for group in groups)
     fixed = 1 - np.minimum(seconds, 5).sum() / (5 * len(seconds))
     others = f"random batches {random:.1%}, all to 5 s {fixed:.1%}"
-    yield f"padding, {size} a batch", f"{1 - valid / padded:.1%}", others, "", "< 5 %"
+    yield f"padding, batches of {size}", f"{1 - valid / padded:.1%}", others, "", "< 5 %"
 
 
 def describe(clips: int, minutes: float) -> str:

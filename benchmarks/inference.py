@@ -1,9 +1,11 @@
-"""Inference at wav2vec2-base size on a CPU, against transformers.pipeline on the same clips.
+"""Prediction on a CPU, compared with transformers.pipeline on the same clips.
 
-`make bench-inference`, or `python benchmarks/inference.py [clips [rounds]]`. Weights are random,
-which costs the same time. Every ratio is of medians of rounds that take turns in one process.
+`make bench-inference`, or `python benchmarks/inference.py [--clips N] [--rounds N] [--sizes ...]`.
+Weights are random, which costs the same time. Every ratio is of medians of rounds in which all
+contenders take their turn, in one process. Rows that the processor cannot measure say so.
 """
 
+import argparse
 import os
 import platform
 import subprocess
@@ -11,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -28,13 +31,16 @@ from transformers import (
 )
 
 from ser import Predictor
-from ser.audio import SAMPLE_RATE, Waveform, load
-from ser.labels import LABELS
-from ser.onnx_export import OnnxJudge, OnnxNetwork, convert, quantise
-from ser.parity import synthesise
-from ser.provenance import processor
-from ser.sources import find_all
-from ser.trained import load_trained
+from ser.audio.decode import load
+from ser.audio.recording import SAMPLE_RATE, Waveform
+from ser.config.precision import Precision
+from ser.corpora.emotions import LABELS
+from ser.export.onnx_export import OnnxNetwork, OnnxRunner, build_graphs
+from ser.inference.load import load_trained
+from ser.inference.parity import synthesise
+from ser.inference.sources import find_all
+from ser.models.precision import computes_bf16
+from ser.training.provenance import processor
 
 TINY = {
     "hidden_size": 32,
@@ -45,25 +51,55 @@ TINY = {
     "num_conv_pos_embeddings": 16,
     "num_conv_pos_embedding_groups": 4,
 }
+XLSR = {
+    "hidden_size": 1024,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "intermediate_size": 4096,
+    "feat_extract_norm": "layer",
+    "do_stable_layer_norm": True,
+    "conv_bias": True,
+}
+SIZES: dict[str, dict[str, Any]] = {"base": {}, "xlsr53": XLSR, "tiny": TINY}
+CPU = torch.device("cpu")
 IMPORTS = "import torch; from transformers import Wav2Vec2ForSequenceClassification"
+NO_BF16 = "not measured: this processor does not compute in bf16"
 
 
-def main(count: int = 24, rounds: int = 3) -> None:
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: how many times as fast as transformers, and the goal."""
+
+    what: str
+    ratio: float | None
+    goal: str = ""
+    reason: str = ""
+
+    def cells(self) -> tuple[str, str, str]:
+        return self.what, self.reason if self.ratio is None else f"{self.ratio:.2f}", self.goal
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--clips", type=int, default=24)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=["base", "xlsr53"])
+    parser.add_argument("--no-onnx", action="store_true", help="leave out the rows of ONNX")
+    arguments = parser.parse_args()
     torch.manual_seed(0)
-    clips = choose_clips(count)
+    clips = choose_clips(arguments.clips)
+    table = Table("what", "times as fast", "goal", title=describe(clips))
     with tempfile.TemporaryDirectory() as temporary:
-        base = write_model(Path(temporary, "base"))
-        table = Table("what", "ratio to transformers", "goal", title=describe(clips))
-        for what, ratio, goal in [
-            *batch_one(base, clips[:8], rounds),
-            *folder(base, clips, rounds),
-            start_up(write_model(Path(temporary, "tiny"), **TINY), rounds),
-        ]:
-            table.add_row(what, f"{ratio:.2f}", goal)
-    Console(width=100).print(table)
+        for size in arguments.sizes:
+            model = write_model(Path(temporary, size), **SIZES[size])
+            for row in measure(model, size, clips, arguments.rounds, onnx=not arguments.no_onnx):
+                table.add_row(*row.cells())
+        tiny = write_model(Path(temporary, "start-up"), **TINY)
+        table.add_row(*start_up(tiny, arguments.rounds).cells())
+    Console(width=110).print(table)
 
 
-def write_model(folder: Path, **settings: object) -> Path:
+def write_model(folder: Path, **settings: Any) -> Path:
     """A Hugging Face folder of base size, or of other settings, with random weights."""
     names = dict(enumerate(LABELS))
     config = Wav2Vec2Config(id2label=names, num_labels=len(LABELS), **settings)  # pyright: ignore
@@ -73,73 +109,89 @@ def write_model(folder: Path, **settings: object) -> Path:
 
 
 def choose_clips(count: int) -> list[Waveform]:
-    """Real ones below SER_REAL_AUDIO, evenly from all of it, or synthetic ones."""
+    """Real clips below SER_REAL_AUDIO, evenly from all of it, or synthetic ones."""
     if real := os.environ.get("SER_REAL_AUDIO"):
         paths = [Path(str(path)) for path in find_all([real])]
         return [load(path) for path in islice(paths, 0, None, max(1, len(paths) // count))][:count]
     return [clip for clip in synthesise() if len(clip) > SAMPLE_RATE][:count]
 
 
-def batch_one(base: Path, clips: list[Waveform], rounds: int) -> list[tuple[str, float, str]]:
-    """How many times as fast a clip alone is judged, in torch, ONNX, and ONNX in 8 bits."""
-    model = load_trained(base)
-    convert(OnnxNetwork(model, 1.0).eval(), base / "model.onnx")
-    quantise(base / "model.onnx", base / "model_int8.onnx")
-    reference = pipeline("audio-classification", model=str(base), device="cpu", top_k=None)
-    predictor = Predictor(model, "cpu")
-    whole, small = OnnxJudge(base / "model.onnx"), OnnxJudge(base / "model_int8.onnx")
-    seconds = take_turns(
-        [
-            lambda: [reference({"raw": c, "sampling_rate": SAMPLE_RATE}) for c in clips],
-            lambda: [predictor.probabilities([clip]) for clip in clips],
-            lambda: [whole([clip]) for clip in clips],
-            lambda: [small([clip]) for clip in clips],
-        ],
-        rounds,
-    )
-    names = ("batch of one, torch", "batch of one, ONNX", "batch of one, ONNX int8")
-    goals = ("1.0", "1.3", "1.8")
-    return [
-        (name, seconds[0] / other, goal)
-        for name, other, goal in zip(names, seconds[1:], goals, strict=True)
-    ]
+def measure(
+    folder: Path, size: str, clips: list[Waveform], rounds: int, *, onnx: bool
+) -> list[Row]:
+    """The rows of one network: batches of one, ONNX, and many clips of mixed length."""
+    model: Any = load_trained(folder)
+    classify = pipeline("audio-classification", model=str(folder), device="cpu", top_k=None)
+    few = clips[:8]
+    tasks: dict[str, Callable[[], object]] = {
+        "pipeline 1": lambda: run_pipeline(classify, few),
+        "fp32 1": one_by_one(Predictor(model, "cpu").probabilities, few),
+        "pipeline 8": lambda: run_pipeline(classify, clips, batch_size=8),
+        "pipeline many": lambda: run_pipeline(classify, clips),
+        "fp32 many": many(Predictor(model, "cpu"), clips),
+    }
+    if computes_bf16(CPU):
+        reduced = Predictor(model, "cpu", precision=Precision.bf16)
+        tasks["bf16 1"] = one_by_one(reduced.probabilities, few)
+        tasks["bf16 many"] = many(reduced, clips)
+    if onnx:
+        paths = folder / "model.onnx", folder / "model_quantized.onnx"
+        build_graphs(OnnxNetwork(model, 1.0).eval(), *paths)
+        for name, path in zip(("onnx", "int8"), paths, strict=True):
+            tasks[name] = one_by_one(OnnxRunner(path), few)
+    return list_rows(size, dict(zip(tasks, take_turns(list(tasks.values()), rounds), strict=True)))
 
 
-def folder(base: Path, clips: list[Waveform], rounds: int) -> list[tuple[str, float, str]]:
-    """How many times as fast many clips are judged, against the pipeline one by one and in 8s."""
-    reference = pipeline("audio-classification", model=str(base), device="cpu", top_k=None)
-    predictor = Predictor.from_checkpoint(base, "cpu")
+def run_pipeline(classify: Any, clips: list[Waveform], **options: Any) -> list[Any]:
+    return classify([{"raw": clip, "sampling_rate": SAMPLE_RATE} for clip in clips], **options)
+
+
+def one_by_one(run: Callable[[list[Waveform]], object], clips: list[Waveform]) -> Any:
+    return lambda: [run([clip]) for clip in clips]
+
+
+def many(predictor: Predictor, clips: list[Waveform]) -> Any:
     pairs = [(clip, SAMPLE_RATE) for clip in clips]
+    return lambda: predictor(pairs, batch_size=8)
 
-    def judge(batch_size: int) -> None:
-        rows: Any = [{"raw": clip, "sampling_rate": SAMPLE_RATE} for clip in clips]
-        reference(rows, batch_size=batch_size)
 
-    alone, eight, ours = take_turns(
-        [lambda: judge(1), lambda: judge(8), lambda: predictor(pairs, batch_size=8)], rounds
-    )
+def list_rows(size: str, seconds: dict[str, float]) -> list[Row]:
+    """Ratios of the seconds of each task, with the goals for this processor."""
+    amx = torch.cpu._is_amx_tile_supported()
+    fp32, auto = {"base": ("1.0", "3" if amx else "2")}.get(size, ("1.3", "4.5" if amx else "2.3"))
+    batch = "4" if amx else "2.5"
+
+    def row(what: str, peer: str, ours: str, goal: str) -> Row:
+        ratio = seconds[peer] / seconds[ours] if ours in seconds else None
+        reason = NO_BF16 if ours.startswith("bf16") else "not measured"
+        return Row(f"{size}: {what}", ratio, goal, reason)
+
     return [
-        ("many clips, pipeline batch_size=8", eight / ours, "2.0"),
-        ("many clips, pipeline batch_size=1", alone / ours, ""),
+        row("batch of one, fp32", "pipeline 1", "fp32 1", fp32),
+        row("batch of one, bf16", "pipeline 1", "bf16 1", auto),
+        row("batch of one, ONNX", "pipeline 1", "onnx", "1.2"),
+        row("batch of one, ONNX int8", "pipeline 1", "int8", "2.5"),
+        row("many clips, fp32, pipeline batch_size=8", "pipeline 8", "fp32 many", ""),
+        row("many clips, fp32, pipeline batch_size=1", "pipeline many", "fp32 many", ""),
+        row("many clips, bf16, pipeline batch_size=8", "pipeline 8", "bf16 many", batch),
+        row("many clips, bf16, pipeline batch_size=1", "pipeline many", "bf16 many", batch),
     ]
 
 
-def start_up(tiny: Path, rounds: int) -> tuple[str, float, str]:
-    """How long `ser predict` takes for one clip with a tiny model, to the imports alone."""
+def start_up(tiny: Path, rounds: int) -> Row:
+    """The time of `ser predict` for one clip with a tiny model, relative to the imports alone."""
+    import soundfile
+
     ser = Path(sys.executable).with_name("ser")
     clip = tiny / "clip.wav"
-    write_clip(clip)
+    soundfile.write(clip, synthesise()[2], SAMPLE_RATE)
     command = [str(ser), "predict", str(clip), "--ckpt", str(tiny), "--device", "cpu"]
     imports, whole = take_turns(
         [lambda: run([sys.executable, "-c", IMPORTS]), lambda: run(command)], rounds
     )
-    return "start-up of ser predict (lower is better)", whole / imports, "below 1.5"
-
-
-def write_clip(path: Path) -> None:
-    import soundfile
-
-    soundfile.write(path, synthesise()[2], SAMPLE_RATE)
+    return Row(
+        "start-up of ser predict, relative to imports (lower is better)", whole / imports, "1.5"
+    )
 
 
 def run(command: list[str]) -> None:
@@ -164,10 +216,20 @@ def describe(clips: list[Waveform]) -> str:
     versions = ", ".join(f"{name} {version(name)}" for name in names)
     origin = "real" if os.environ.get("SER_REAL_AUDIO") else "synthetic"
     return (
-        f"{processor()}, {torch.get_num_threads()} threads, Python {platform.python_version()},"
-        f" {versions}; {len(clips)} {origin} clips of {min(lengths):.1f} to {max(lengths):.1f} s"
+        f"{processor()} ({describe_units()}), {torch.get_num_threads()} threads,"
+        f" Python {platform.python_version()}, {versions};"
+        f" {len(clips)} {origin} clips of {min(lengths):.1f} to {max(lengths):.1f} s"
     )
 
 
+def describe_units() -> str:
+    """The widest vector and matrix units of the processor."""
+    if torch.cpu._is_amx_tile_supported():
+        return "AMX"
+    if torch.cpu._is_avx512_bf16_supported():
+        return "AVX512-BF16"
+    return torch.backends.cpu.get_cpu_capability()
+
+
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main()

@@ -1,8 +1,8 @@
-"""`ser serve` under load on loopback, against handling one recording at a time.
+"""Throughput and latency of `ser serve` against a server that handles one recording at a time.
 
-`make bench-serving`, or `python benchmarks/serving.py [requests [clients]]`. All three servers run
-the same network of wav2vec2-base size (random weights, which cost the same time) and take turns:
-ours, ours with a batch size of one, and the usual one, FastAPI around `transformers.pipeline`.
+`make bench-serving`, or `python benchmarks/serving.py [requests [clients]]`. All servers run the
+same network of wav2vec2-base size with random weights, one after the other on loopback: `ser
+serve`, the same with a batch size of one, and FastAPI around `transformers.pipeline`.
 """
 
 import io
@@ -28,10 +28,10 @@ from rich.table import Table
 from transformers import pipeline
 
 from ser import Predictor
-from ser.audio import SAMPLE_RATE, Waveform
-from ser.gate import Limits
-from ser.server import listen
-from ser.service import create_app
+from ser.audio.recording import SAMPLE_RATE, Waveform
+from ser.serving.app import create_app
+from ser.serving.limits import Limits
+from ser.serving.server import configure, listen
 
 LIMITS = Limits(timeout=600, waiting=1000)
 
@@ -42,7 +42,7 @@ def main(count: int = 48, clients: int = 8) -> None:
     bodies = [to_wav(clip) for clip in clips]
     with tempfile.TemporaryDirectory() as temporary:
         base = write_model(Path(temporary, "base"))
-        predictor = Predictor.from_checkpoint(base, "cpu")
+        predictor = Predictor.from_checkpoint(base, "cpu", precision="auto")
         apps = {
             "pipeline, one at a time": usual_app(base),
             "ser serve --batch-size 1": create_app(predictor, LIMITS, batch_size=1),
@@ -50,7 +50,7 @@ def main(count: int = 48, clients: int = 8) -> None:
         }
         measured = {name: measure(app, bodies, clients) for name, app in apps.items()}
     title = f"{describe(clips)}; {count} requests by {clients} clients"
-    table = Table("server", "requests a second", "p50, s", "p95, s", "throughput", title=title)
+    table = Table("server", "requests/s", "p50, s", "p95, s", "throughput", title=title)
     usual = next(iter(measured.values()))[0]
     for name, (rate, latencies) in measured.items():
         p50, p95 = np.percentile(latencies, [50, 95])
@@ -65,8 +65,8 @@ def to_wav(waveform: Waveform) -> bytes:
 
 
 def usual_app(base: Path) -> FastAPI:
-    """What one writes in ten lines: the pipeline behind a route, and a lock around it."""
-    judge = pipeline("audio-classification", model=str(base), device="cpu", top_k=None)
+    """The usual ten lines: the pipeline behind a route, and a lock around it."""
+    classify = pipeline("audio-classification", model=str(base), device="cpu", top_k=None)
     one_at_a_time = threading.Lock()
     app = FastAPI()
 
@@ -74,13 +74,13 @@ def usual_app(base: Path) -> FastAPI:
     def predict(file: UploadFile) -> Any:
         waveform, rate = soundfile.read(io.BytesIO(file.file.read()), dtype="float32")
         with one_at_a_time:
-            return judge({"raw": waveform, "sampling_rate": rate})
+            return classify({"raw": waveform, "sampling_rate": rate})
 
     return app
 
 
 def measure(app: FastAPI, bodies: list[bytes], clients: int) -> tuple[float, list[float]]:
-    """Requests a second, and the seconds of each, with so many clients at a time."""
+    """Requests per second, and the seconds of each request, with concurrent clients."""
     with serving(app) as address, httpx.Client(base_url=address, timeout=600) as client:
 
         def ask(body: bytes) -> float:
@@ -88,7 +88,7 @@ def measure(app: FastAPI, bodies: list[bytes], clients: int) -> tuple[float, lis
             client.post("/predict", files={"file": body}).raise_for_status()
             return time.perf_counter() - started
 
-        ask(bodies[0])  # what happens only once
+        ask(bodies[0])  # warm-up
         with ThreadPoolExecutor(clients) as threads:
             started = time.perf_counter()
             latencies = list(threads.map(ask, bodies))
@@ -97,9 +97,9 @@ def measure(app: FastAPI, bodies: list[bytes], clients: int) -> tuple[float, lis
 
 @contextmanager
 def serving(app: FastAPI) -> Iterator[str]:
-    """The address of an application that runs in a thread of this process."""
+    """The address of an application in a thread of this process."""
     listening = listen("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+    server = uvicorn.Server(configure(app, seconds=1))
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
     try:

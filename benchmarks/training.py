@@ -1,11 +1,11 @@
-"""Training throughput, memory and quality, beside what a user would pick instead.
+"""Training throughput, memory and quality, compared with common alternatives.
 
     python benchmarks/training.py            # half an hour on two cores
     python benchmarks/training.py --short    # some minutes; the numbers are rough
 
 Clips are those of SER_REAL_AUDIO (a folder with ravdess/ and tess/ in it), or synthetic ones. Every
 contender trains the same network of random weights on the same clips with the same number of steps,
-in a process of its own. Only the ratios mean anything: they are of one run on one machine.
+in a process of its own. Only ratios are comparable, and they are of one run on one machine.
 """
 
 import argparse
@@ -24,11 +24,11 @@ from machine import describe_machine, find_peak
 from rich.console import Console
 from rich.table import Table
 
-from ser.atomic import write_text
-from ser.compose import compose_command
-from ser.config import TrainConfig
-from ser.manifest import Manifest
-from ser.preparation import prepare
+from ser.config.compose import compose_command
+from ser.config.train import TrainConfig
+from ser.preparation.manifest import Manifest
+from ser.preparation.prepare import prepare
+from ser.system.atomic import write_text
 
 HERE = Path(__file__).parent
 LARGE = ["backbone=xlsr53", "model.backbone.pretrained=false", "data.batch_size=32"]
@@ -52,7 +52,7 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Scale:
-    """Clips an epoch and a batch, repetitions; seconds and repetitions of the race for quality."""
+    """Clips per epoch and per batch, and rounds; seconds and seeds of the race for quality."""
 
     clips: int
     batch_size: int
@@ -61,7 +61,7 @@ class Scale:
     seeds: int
 
 
-# Eight utterances a batch are the default of the Hugging Face Trainer.
+# A batch size of 8 is the default of the Hugging Face Trainer.
 SHORT, LONG = Scale(8, 4, 1, 10, 1), Scale(96, 8, 2, 40, 5)
 
 
@@ -69,7 +69,7 @@ SHORT, LONG = Scale(8, 4, 1, 10, 1), Scale(96, 8, 2, 40, 5)
 class Measurement:
     """The median over the rounds: seconds of the second epoch, peak memory in GiB.
 
-    Of ours also the operations of an epoch, and the share of time without anything to train on.
+    For `ser` also the operations of an epoch, and the share of time spent waiting for data.
     """
 
     seconds: float
@@ -80,9 +80,9 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Utilisation:
-    """How far training makes use of the device: operations a second, to what it could at most.
+    """Operations per second that training reached, and the peak of the device.
 
-    `peak` is that of the data sheet, or where it is not known, of a large bf16 matrix product.
+    `peak` is that of the data sheet or, if unknown, of a large bf16 matrix product.
     """
 
     network: str
@@ -96,7 +96,7 @@ class Utilisation:
 
 
 def corpora(folder: Path) -> list[str]:
-    """The settings for the clips: real ones where they are at hand."""
+    """The settings for the clips: real ones if SER_REAL_AUDIO names them, else synthetic ones."""
     real = os.environ.get("SER_REAL_AUDIO")
     common = [f"data.cache_dir={folder / 'cache'}", f"output_dir={folder}"]
     common += ["callbacks=quiet", "~callbacks.learning_rate", "~callbacks.early_stopping"]
@@ -108,7 +108,7 @@ def corpora(folder: Path) -> list[str]:
 
 
 def run(name: str, folder: Path, overrides: list[str], seconds: float | None = None) -> Any:
-    """What one contender measured of itself."""
+    """Run one contender in a process of its own, and return what it measured."""
     task = {"overrides": overrides, "seconds": seconds}
     write_text(folder / "task.json", json.dumps(task))
     command = [sys.executable, str(HERE / "contenders.py"), name, str(folder)]
@@ -132,7 +132,7 @@ def measure_speed(folder: Path, scale: Scale) -> dict[str, Measurement]:
 
 
 def choose_clips(folder: Path, settings: list[str], count: int) -> None:
-    """Write the manifest of so many clips to train on, and a few beside."""
+    """Write a manifest with `count` training clips and a few validation clips."""
     config = compose_command("train", settings, TrainConfig)
     table = prepare(config.data, config.split).utterances
     train = table[table["split"] == "train"]
@@ -152,7 +152,7 @@ def summarise(rounds: list[Any]) -> Measurement:
 
 
 def measure_utilisation(folder: Path) -> Utilisation | None:
-    """Of a GPU by the default backbone in bf16; None without one."""
+    """How well xlsr-53 in bf16 uses the GPU; None without a GPU."""
     if not torch.cuda.is_available():
         return None
     settings = [*corpora(folder), *LARGE, *TWO_EPOCHS]
@@ -162,7 +162,10 @@ def measure_utilisation(folder: Path) -> Utilisation | None:
 
 
 def race(folder: Path, scale: Scale) -> dict[str, list[float]]:
-    """UAR on unseen clips of a small network after the same number of seconds by each, by seed."""
+    """UAR of a small network on unseen clips, after the same seconds of training, by contender.
+
+    Each list has one UAR per seed.
+    """
     settings = [*corpora(folder), *TINY, "model.schedule=constant", "model.warmup_ratio=0"]
     settings += ["trainer.max_epochs=10000", "trainer.limit_val_batches=0", "data.batch_size=8"]
     config = compose_command("train", settings, TrainConfig)
@@ -180,7 +183,7 @@ def goals(
     quality: dict[str, list[float]],
     gpu: Utilisation | None = None,
 ) -> list[tuple[str, str, bool]]:
-    """Each goal with what was measured, and whether it is reached."""
+    """Each goal, what was measured, and whether the goal is reached."""
     ours = speed["full"]
     wanted = [
         ("faster than the notebook", speed["notebook"].seconds / ours.seconds, 4.0),
@@ -206,7 +209,7 @@ def goals(
 
 
 def show(speed: dict[str, Measurement], rows: list[tuple[str, str, bool]], scale: Scale) -> None:
-    table = Table("", "s an epoch", "clips/s", "peak GiB", title="Training, wav2vec2-base size")
+    table = Table("", "s per epoch", "clips/s", "peak GiB", title="Training, wav2vec2-base size")
     for name, one in speed.items():
         rate = f"{scale.clips / one.seconds:.2f}"
         table.add_row(TITLES[name], f"{one.seconds:.2f}", rate, f"{one.peak:.2f}")
