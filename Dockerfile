@@ -1,15 +1,17 @@
-# `ser serve` on a CPU. Give it a model (an exported folder, say) and a port:
+# `ser serve` on a CPU. It needs a model (for example an exported folder) and a port:
 #   docker build -t ser .
 #   docker run --rm -p 8000:8000 -v "$PWD/exported:/model:ro" -e SER_TOKEN=... ser
 FROM python:3.13-slim AS build
 WORKDIR /src
 COPY requirements requirements
 COPY pyproject.toml README.md LICENSE ./
+COPY conf conf
 COPY src src
-# The CPU build of torch is a tenth of the size of the one with CUDA.
+# pip reads this variable. With PyTorch's index of CPU wheels the image is a tenth of the size:
+#   docker build --build-arg PIP_EXTRA_INDEX_URL=... -t ser .
+ARG PIP_EXTRA_INDEX_URL
 RUN python -m venv /opt/ser \
     && /opt/ser/bin/pip install --no-cache-dir \
-        --extra-index-url https://download.pytorch.org/whl/cpu \
         -c requirements/run.lock -c requirements/dev.lock '.[serve]'
 
 FROM python:3.13-slim
