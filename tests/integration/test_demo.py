@@ -177,6 +177,40 @@ def test_a_file_replaces_a_recording_in_progress(page, write_tone, tmp_path):
     assert page.inner_text("#record") == "Record"
 
 
+def test_a_file_replaces_an_example_that_has_not_arrived(page, write_tone, tmp_path):
+    def wait(route) -> None:
+        page.set_input_files("#file", write_tone(tmp_path / "tone.wav"))
+        wait_for_answer(page)
+        route.continue_()
+
+    page.route("**/examples/*", wait)
+    with page.expect_response("**/examples/*"):
+        page.click(".example")
+    page.wait_for_timeout(500)  # for the example, if it were shown
+    wait_for_answer(page)
+    assert page.inner_text("#name") == "tone.wav"
+
+
+def test_a_file_ends_a_live_session_that_has_not_begun(page, write_tone, tmp_path):
+    page.evaluate("""() => {
+        const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+        const wait = (seconds) => new Promise((resolve) => setTimeout(resolve, 1000 * seconds));
+        navigator.mediaDevices.getUserMedia = async (options) => {
+            await wait(0.5);
+            window.stream = await ask(options);
+            return window.stream;
+        };
+    }""")
+    page.click("#live")
+    page.set_input_files("#file", write_tone(tmp_path / "tone.wav"))
+    page.wait_for_function(
+        "() => window.stream?.getTracks().every((each) => each.readyState === 'ended')"
+    )
+    wait_for_answer(page)
+    assert page.inner_text("#name") == "tone.wav"
+    assert page.locator(".active").count() == 0
+
+
 def test_playing_draws_the_position_once_per_frame(page, write_tone, tmp_path):
     page.set_input_files("#file", write_tone(tmp_path / "tone.wav", seconds=5))
     wait_for_answer(page)

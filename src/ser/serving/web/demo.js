@@ -7,7 +7,7 @@ import { startLive } from "./live.js";
 import { initMicrophone, release, toggle } from "./microphone.js";
 import { complain, settings, $ } from "./page.js";
 
-let turn = 0; // number of the recording on the page: late answers to earlier ones are dropped
+let turn = 0; // number of the last choice: late answers to earlier ones are dropped
 
 // ---- choosing -----------------------------------------------------------------------------------
 
@@ -27,10 +27,15 @@ for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
 
 for (const button of document.querySelectorAll(".example")) {
   button.addEventListener("click", async () => {
+    release();
+    const mine = ++turn;
+    $("result").classList.add("busy");
     try {
-      const answer = await get(`examples/${button.dataset.number}`);
-      await take(await answer.blob(), button.textContent);
+      const blob = await (await get(`examples/${button.dataset.number}`)).blob();
+      if (mine === turn) await take(blob, button.textContent);
     } catch (error) {
+      if (mine !== turn) return;
+      $("result").classList.remove("busy");
       complain(describe(error));
     }
   });

@@ -5,7 +5,7 @@ import { complain, $ } from "./page.js";
 const LONGEST_RECORDING = 30; // seconds
 
 let stop = null; // ends what uses the microphone
-let opening = false; // a second click would open a second microphone
+let opening = null; // the microphone that is asked for: a second click would open another one
 
 /** Disable the buttons where browsers give no access to the microphone. */
 export function initMicrophone() {
@@ -27,21 +27,32 @@ export async function toggle(button, begin) {
     return;
   }
   if (opening) return;
-  opening = true;
+  const mine = (opening = { cancelled: false });
   let stream;
   try {
     stream = await navigator.mediaDevices.getUserMedia({ audio: true });
-    use(stream, button, await begin(stream));
+    const finish = mine.cancelled ? null : await begin(stream);
+    if (mine.cancelled) {
+      finish?.({ discard: true });
+      close(stream);
+    } else {
+      use(stream, button, finish);
+    }
   } catch (error) {
-    for (const track of stream?.getTracks() ?? []) track.stop();
+    close(stream);
     complain(`The microphone cannot be used: ${error.message}`);
   } finally {
-    opening = false;
+    opening = null;
   }
 }
 
-/** End a recording, which is discarded, or a live session. */
+function close(stream) {
+  for (const track of stream?.getTracks() ?? []) track.stop();
+}
+
+/** End a recording, which is discarded, or a live session, also one that has not begun. */
 export function release() {
+  if (opening) opening.cancelled = true;
   stop?.({ discard: true });
 }
 
@@ -62,7 +73,7 @@ function use(stream, button, finish) {
     other.disabled = false;
     label.textContent = words;
     finish({ discard });
-    for (const track of stream.getTracks()) track.stop();
+    close(stream);
   };
   stop.button = button;
 }
