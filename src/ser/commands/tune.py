@@ -34,11 +34,13 @@ def tune(
     samples = [dimension.sample for dimension in space]
     compose_command("train", [*plain, *samples, f"output_dir={folder}"], TrainConfig, config_dir)
     with optional_dependency("tune"):
-        from ser.training import tune as search  # heavy, so only after the config was checked
+        # Heavy, so only after the config was checked.
+        from ser.reports.trials import show
+        from ser.training.tune import Search, search
 
-    plan = search.Search(plain, space, folder, config_dir)
+    plan = Search(plain, space, folder, config_dir)
     own = [] if config_dir is None else ["--config-dir", str(config_dir)]
     same = ["ser", "tune", *own, "--trials", str(trials), "--folder", str(folder)]
     command = shlex.join([*same, *(overrides or [])])
     with one_line_errors(), naming_command(lambda: command):
-        search.show(search.search(plan, trials), plan)
+        show(search(plan, trials), plan)

@@ -17,7 +17,7 @@ from ser.evaluation.misclassified import find_misclassified
 from ser.evaluation.result import EvaluationResult
 from ser.metrics.calibration import fit_temperature
 from ser.metrics.scores import score, to_indices
-from ser.metrics.summary import Predictions, summarize, summarize_by, summarize_speakers
+from ser.metrics.summary import Predictions
 from ser.models.checkpoint import CheckpointMetadata
 from ser.preparation.manifest import Manifest
 from ser.preparation.prepare import prepare
@@ -94,10 +94,6 @@ def assemble(
         parameters=0,
         manifest=manifest,
         predicted=predictions,
-        overall=summarize(predictions),
-        corpora=summarize_by(predictions, "corpus"),
-        genders=summarize_by(predictions, "gender"),
-        speakers=summarize_speakers(predictions),
         overlap=overlap.examine(predictions.utterances, manifest.part("train")),
         misclassified=find_misclassified(predictions, cache),
         synthetic=config.data.synthetic is not None,

@@ -23,7 +23,7 @@ from ser.evaluation.robustness import MOST_UTTERANCES, Robustness, measure_robus
 from ser.evaluation.source import open_model
 from ser.inference.predictor import Predictor
 from ser.metrics.calibration import TemperatureFit
-from ser.metrics.summary import Predictions, summarize, summarize_by, summarize_speakers
+from ser.metrics.summary import Predictions
 from ser.models.checkpoint import run_folder
 from ser.system.progress import progress_bar
 
@@ -60,10 +60,6 @@ def evaluate(config: EvaluateConfig) -> EvaluationResult:
         parameters=sum(weights.numel() for weights in predictor.network.parameters()),
         manifest=data.manifest,
         predicted=predictions,
-        overall=summarize(predictions),
-        corpora=summarize_by(predictions, "corpus"),
-        genders=summarize_by(predictions, "gender"),
-        speakers=summarize_speakers(predictions),
         overlap=overlap.examine(data.utterances, data.train, foreign=data.part == WHOLE),
         misclassified=find_misclassified(predictions, cache),
         left_out=data.left_out,

@@ -1,6 +1,7 @@
 """The result of an evaluation: everything that a report shows."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from ser.config.precision import Precision
@@ -10,7 +11,14 @@ from ser.evaluation.data import WHOLE
 from ser.evaluation.misclassified import Misclassification
 from ser.evaluation.overlap import TrainTestOverlap
 from ser.evaluation.robustness import Robustness
-from ser.metrics.summary import GroupMetrics, Predictions, SpeakerScores
+from ser.metrics.summary import (
+    GroupMetrics,
+    Predictions,
+    SpeakerScores,
+    summarize,
+    summarize_by,
+    summarize_speakers,
+)
 from ser.models.checkpoint import CheckpointMetadata
 from ser.models.precision import PrecisionParity
 from ser.preparation.manifest import Manifest
@@ -36,10 +44,6 @@ class EvaluationResult:
     parameters: int
     manifest: Manifest
     predicted: Predictions
-    overall: GroupMetrics
-    corpora: dict[str, GroupMetrics]
-    genders: dict[str, GroupMetrics]
-    speakers: dict[str, SpeakerScores]
     overlap: TrainTestOverlap
     misclassified: list[Misclassification]
     synthetic: bool = False
@@ -49,6 +53,22 @@ class EvaluationResult:
     left_out: dict[str, int] = field(default_factory=dict)
     robustness: Robustness | None = None
     adaptation: Adaptation | None = None
+
+    @cached_property
+    def overall(self) -> GroupMetrics:
+        return summarize(self.predicted)
+
+    @cached_property
+    def corpora(self) -> dict[str, GroupMetrics]:
+        return summarize_by(self.predicted, "corpus")
+
+    @cached_property
+    def genders(self) -> dict[str, GroupMetrics]:
+        return summarize_by(self.predicted, "gender")
+
+    @cached_property
+    def speakers(self) -> dict[str, SpeakerScores]:
+        return summarize_speakers(self.predicted)
 
     @property
     def named_part(self) -> str:

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 HOST = f"{zlib.crc32(node().encode()):08x}"
 FORGOTTEN = 7 * 86_400  # seconds after which the draft of another machine is a leftover
 NAME_LENGTH = 60  # characters of the file name that its draft repeats
+UMASK = os.umask(0o022)  # reading it means setting it for all threads, so it is read once
+os.umask(UMASK)
 
 
 def draft_of(path: Path) -> Path:
@@ -95,10 +97,8 @@ def share(path: Path) -> None:
     """
     if os.name == "nt":
         return
-    umask = os.umask(0o022)  # reading it means setting it
-    os.umask(umask)
     for file in path.rglob("*") if path.is_dir() else [path]:
-        file.chmod((0o777 if file.is_dir() else 0o666) & ~umask)
+        file.chmod((0o777 if file.is_dir() else 0o666) & ~UMASK)
 
 
 def flush(path: Path) -> None:

@@ -6,7 +6,6 @@ trial while it runs, so that the trials of killed processes are recognised and r
 
 import logging
 import math
-import shlex
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,9 +19,6 @@ from lightning import Trainer
 from lightning.pytorch.callbacks import Callback
 from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 from sqlalchemy.exc import SQLAlchemyError
 
 from ser.config.callbacks import mode_of
@@ -216,34 +212,3 @@ def suggest(trial: optuna.Trial, dimension: Dimension) -> str:
         low, high = int(dimension.low), int(dimension.high)
         return f"{key}={trial.suggest_int(key, low, high, log=dimension.log)}"
     return f"{key}={trial.suggest_float(key, dimension.low, dimension.high, log=dimension.log)!r}"
-
-
-def show(study: optuna.Study, plan: Search) -> None:
-    """Print the trials, best first, and the command that trains with the best settings."""
-    finished = [trial for trial in study.trials if trial.state.is_finished()]
-    sign = -1 if study.direction == optuna.study.StudyDirection.MAXIMIZE else 1
-    finished.sort(key=lambda trial: (trial.value is None, sign * (trial.value or 0)))
-    interrupted = study.user_attrs.get(INTERRUPTED, [])
-    table = Table("trial", "score", "state", "settings", title=escape(str(plan.folder)))
-    for trial in finished:
-        score = "" if trial.value is None else f"{trial.value:.3f}"
-        chosen = " ".join(map(round_setting, trial.user_attrs.get("settings", [])))
-        state = INTERRUPTED if trial.number in interrupted else trial.state.name.lower()
-        table.add_row(str(trial.number), score, state, escape(chosen))
-    console = Console(soft_wrap=True)
-    console.print(table)
-    if any(trial.state == TrialState.COMPLETE for trial in finished):
-        best = study.best_trial.user_attrs["settings"]
-        own = [] if plan.config_dir is None else ["--config-dir", str(plan.config_dir)]
-        command = shlex.join(["ser", "train", *own, *plan.overrides, *best])
-        console.print("Train with the best settings:")
-        console.print(f"  {command}", markup=False, highlight=False)
-
-
-def round_setting(setting: str) -> str:
-    """A setting with its number rounded to four digits; any other setting as it is."""
-    key, _, value = setting.partition("=")
-    try:
-        return f"{key}={float(value):.4g}"
-    except ValueError:
-        return setting

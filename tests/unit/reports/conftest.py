@@ -13,7 +13,7 @@ from ser.config.plain import from_plain
 from ser.evaluation.misclassified import Misclassification
 from ser.evaluation.overlap import examine
 from ser.evaluation.result import EvaluationResult
-from ser.metrics.summary import Predictions, summarize, summarize_by, summarize_speakers
+from ser.metrics.summary import Predictions
 from ser.models.checkpoint import CheckpointMetadata
 from ser.preparation.manifest import COLUMNS, CORPUS_COLUMNS, DROPPED_COLUMNS, Manifest
 from ser.reports.metrics_json import SCHEMA
@@ -106,8 +106,6 @@ def build_result(tmp_path: Path) -> Callable[..., Any]:
                 names, 16_000, {}, {}, "hash",
             ),
             parameters=1, manifest=Manifest(table, empty, corpora), predicted=predicted,
-            overall=summarize(predicted), corpora=summarize_by(predicted, "corpus"),
-            genders=summarize_by(predicted, "gender"), speakers=summarize_speakers(predicted),
             overlap=examine(test, table[table["split"] == "train"]), misclassified=[error],
         )  # fmt: skip
 

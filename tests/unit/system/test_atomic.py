@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ser.system import atomic
 from ser.system.atomic import draft_of, replacing, replacing_path, write_text
 
 # Writes half a file, says so, and waits to be killed.
@@ -86,7 +87,8 @@ def test_long_names_can_be_written(tmp_path):
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such permissions")
 @pytest.mark.parametrize(("private", "mode"), [(True, 0o600), (False, 0o644)])
-def test_a_private_file_is_never_readable_by_others(tmp_path, private, mode):
+def test_a_private_file_is_never_readable_by_others(tmp_path, monkeypatch, private, mode):
+    monkeypatch.setattr(atomic, "UMASK", 0o022)
     path = tmp_path / "voice.json"
     former = os.umask(0o022)
     try:
