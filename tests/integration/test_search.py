@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from ser.commands.tune import tune as run_tune
-from ser.config.compose import CONF
+from ser.config.compose import CONF, compose_command
+from ser.config.train import TrainConfig
 from ser.errors import UserError
 from ser.training.search_space import Dimension, read_space
 
@@ -46,6 +47,32 @@ def test_without_a_range_the_default_ones_are_searched_except_for_typed_keys():
     _, space = read_space(["model.weight_decay=0.1"], CONF / "tune.yaml")
     keys = [dimension.key for dimension in space]
     assert keys == ["model.lr", "model.warmup_ratio", "model.label_smoothing"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "low", "high"), [(["model=head"], 1e-4, 1e-2), (["model.lr=2.0"], 0.2, 20.0)]
+)
+def test_the_default_range_of_the_learning_rate_is_around_that_of_the_config(settings, low, high):
+    config = compose_command("train", [*settings, "output_dir=x"], TrainConfig)
+    _, space = read_space([], CONF / "tune.yaml")
+    found = space[0].resolve(config)
+    assert (found.low, found.high) == pytest.approx((low, high))
+    assert found.log
+
+
+@pytest.mark.parametrize(
+    ("key", "setting"), [("classifier_lr", "null"), ("label_smoothing", "0"), ("mode", "full")]
+)
+def test_a_relative_range_needs_a_positive_number(key, setting):
+    config = compose_command("train", [f"model.{key}={setting}", "output_dir=x"], TrainConfig)
+    _, [dimension] = read_space([f"model.{key}=tag(relative, interval(1, 2))"], Path("-"))
+    with pytest.raises(UserError, match=rf"model\.{key}"):
+        dimension.resolve(config)
+
+
+def test_a_fitted_head_has_no_default_ranges(folder):
+    with pytest.raises(UserError, match=r"model\.fit"):
+        run_tune(["experiment=laptop", "data=ravdess"], folder=folder)
 
 
 @pytest.mark.parametrize("words", ["interval(0.1, 0.01)", "tag(log, interval(0, 1))"])

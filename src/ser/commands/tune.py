@@ -8,7 +8,7 @@ import typer
 
 from ser.commands.errors import naming_command, one_line_errors
 from ser.commands.options import ConfigDir, Overrides
-from ser.errors import optional_dependency
+from ser.errors import optional_dependency, require
 
 TUNE = Path("runs/tune")
 
@@ -25,14 +25,23 @@ def tune(
     data.batch_size=8,16,32. Without a range, those of conf/tune.yaml are searched.
     """
     from ser.config.compose import CONF, compose_command
+    from ser.config.model import HeadFit
     from ser.config.train import TrainConfig
     from ser.training.search_space import read_space
 
-    plain, space = read_space(overrides or [], CONF / "tune.yaml")
+    plain, dimensions = read_space(overrides or [], CONF / "tune.yaml")
+    by_default = len(plain) == len(overrides or [])
     if not any(override.startswith("trainer.devices=") for override in plain):
         plain.append("trainer.devices=1")
-    samples = [dimension.sample for dimension in space]
-    compose_command("train", [*plain, *samples, f"output_dir={folder}"], TrainConfig, config_dir)
+
+    def compose(*chosen: str) -> TrainConfig:
+        settings = [*plain, *chosen, f"output_dir={folder}"]
+        return compose_command("train", settings, TrainConfig, config_dir)
+
+    space = [dimension.resolve(compose()) for dimension in dimensions]
+    config = compose(*(dimension.sample for dimension in space))
+    fit, rule = config.model.fit, "a fitted head needs a range, such as model.layer=2,3,4"
+    require(fit == HeadFit.none or not by_default, "model.fit", fit, rule)
     with optional_dependency("tune"):
         # Heavy, so only after the config was checked.
         from ser.reports.trials import show
