@@ -16,7 +16,7 @@ from ser.models.build import UNREADABLE_WEIGHTS, find_family
 from ser.models.checkpoint import Checkpoint, explain_labels
 from ser.models.network import EmotionNetwork, network_class
 from ser.models.precision import PrecisionParity, read_parity
-from ser.system.libraries import silence_hub
+from ser.system.libraries import HUB_HELP, silence_hub
 
 MAX_SECONDS = 30.0  # for a model that does not say how long its training clips were
 CONFIG = "config.json"
@@ -146,10 +146,11 @@ def load_pretrained(name: str) -> TrainedModel:
             name, dtype=torch.float32, use_safetensors=True, output_loading_info=True
         )
     except (ValueError, *UNREADABLE_WEIGHTS) as error:
+        local = Path(name).is_dir()
         raise UserError(
             f"{name} holds no audio classifier in safetensors"
-            f"{'' if Path(name).is_dir() else ', or is not available from the hub'}:"
-            f" {first_line(error)}"
+            f"{'' if local else ', or is not available from the hub'} ({first_line(error)})"
+            f"{'' if local else f': {HUB_HELP}'}"
         ) from error
     network, loading = loaded
     missing = sorted(loading["missing_keys"])

@@ -11,7 +11,7 @@ from transformers import AutoConfig
 from ser.errors import UserError, first_line
 from ser.models.build import UNREADABLE_WEIGHTS
 from ser.models.network import EmotionNetwork, network_class
-from ser.system.libraries import silence_hub
+from ser.system.libraries import HUB_HELP, silence_hub
 
 KEY = "backbone"  # of a checkpoint
 ADAPTED = ".base_layer"  # part of the name of a weight beside which peft puts an adapter
@@ -69,8 +69,8 @@ class BackboneReference:
         except UNREADABLE_WEIGHTS as error:
             raise UserError(
                 f"the checkpoint refers to the backbone {self.name}, which is neither a local model"
-                f" folder nor available from the hub ({first_line(error)}); make it available, or"
-                " use a complete checkpoint (save_backbone=true)"
+                f" folder nor available from the hub ({first_line(error)}): {HUB_HELP}, or use a"
+                " complete checkpoint (save_backbone=true)"
             ) from error
         state = network.state_dict()
         found = {key: state[key.replace(ADAPTED, "")] for key in self.weights}

@@ -21,7 +21,7 @@ from ser.models.families.base import Family
 from ser.models.families.registry import FAMILIES
 from ser.models.network import EmotionNetwork, network_class
 from ser.models.pooling import FeatureScaler
-from ser.system.libraries import silence_hub
+from ser.system.libraries import HUB_HELP, silence_hub
 
 # Weights that are missing, a Git LFS pointer, or cut off.
 UNREADABLE_WEIGHTS = (OSError, SafetensorError, pickle.UnpicklingError, RuntimeError)
@@ -177,8 +177,8 @@ def fetch(kind: Any, backbone: BackboneConfig) -> Any:
     except (OSError, ValueError) as error:
         raise UserError(
             f"model.backbone.name={backbone.name} is neither a local model folder nor available"
-            f" from the hub ({first_line(error)}): connect to the network, name a folder, or use"
-            " random weights with model.backbone.pretrained=false"
+            f" from the hub ({first_line(error)}): {HUB_HELP}; or name a folder, or use random"
+            " weights with model.backbone.pretrained=false"
         ) from error
 
 

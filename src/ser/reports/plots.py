@@ -96,7 +96,11 @@ def draw_groups(result: EvaluationResult, analysis: Analysis) -> ReportFigure:
     rows = [interval_row(name, group) for name, group in groups.items()]
     figure = draw_intervals(rows, result.overall.baselines.chance)
     return ReportFigure(
-        f"{FIGURES}/groups", "groups", figure, "UAR by group", "UAR with its 95% interval"
+        f"{FIGURES}/groups",
+        "groups",
+        figure,
+        "UAR by group",
+        "UAR; bars are 95% intervals, absent with too few speakers",
     )
 
 

@@ -6,15 +6,27 @@ Nothing here imports a heavy library: each function imports what it configures.
 import logging
 import warnings
 
+HUB_HELP = (
+    "check the network, the proxy (HTTPS_PROXY), a mirror (HF_ENDPOINT), a token (HF_TOKEN) and"
+    " HF_HUB_OFFLINE"
+)
+
 
 def silence_hub() -> None:
-    """Hide warnings of single attempts and bars for local files: our error says what is missing."""
+    """Hide warnings of single attempts and bars for local files: our error says what is missing.
+
+    Bars of downloads stay, unless HF_HUB_DISABLE_PROGRESS_BARS is set.
+    """
+    from huggingface_hub.utils import are_progress_bars_disabled, enable_progress_bars
     from huggingface_hub.utils import logging as hub_logging
     from transformers.utils import logging as transformers_logging
 
     hub_logging.set_verbosity_error()
     transformers_logging.set_verbosity_error()
+    hidden = are_progress_bars_disabled()
     transformers_logging.disable_progress_bar()
+    if not hidden:
+        enable_progress_bars()
     logging.getLogger("huggingface_hub").propagate = False  # it has a handler of its own
 
 

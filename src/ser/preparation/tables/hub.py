@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from ser.errors import UserError
+from ser.system.libraries import HUB_HELP
 
 NAME = re.compile(r"hf:/{1,2}(?:datasets/)?([\w.-]+/[\w.-]+)(?:@([\w./-]+?))?(?:/([\w./-]+))?")
 CONVERTED = "refs/convert/parquet"  # the hub's own conversion of public data sets
@@ -45,8 +46,7 @@ def fetch(name: str, revision: str | None, folder: str | None) -> Path:
         ) from error
     except (HTTPError, OSError) as error:
         raise UserError(
-            f"the data set {name} cannot be downloaded ({type(error).__name__}): check the"
-            " network, the proxy (HTTPS_PROXY), a mirror (HF_ENDPOINT) and HF_HUB_OFFLINE, or"
+            f"the data set {name} cannot be downloaded ({type(error).__name__}): {HUB_HELP}, or"
             " download it yourself and set data.table=FOLDER"
         ) from error
     return Path(found)
