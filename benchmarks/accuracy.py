@@ -168,7 +168,7 @@ def fit(
     blocks, best, validated = max(1, len(network.joined)), candidates[0], float("nan")
     if len(candidates) > 1:
         choice = choose(
-            *(train.values, train.labels, train.speakers, candidates),
+            *(train.values, train.labels, train.left_out(config), candidates),
             seed=config.seed,
             blocks=blocks,
         )

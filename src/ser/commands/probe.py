@@ -65,7 +65,7 @@ def check(overrides: list[str]) -> None:
     """Raise UserError for a setting that a probe chooses itself."""
     for word in overrides:
         key = key_of(word)
-        free = key in ("model.fit", "model.fit_strengths") or word == "model=linear"
+        free = key.startswith("model.fit") or word == "model=linear"
         if key in (*PROBED, *UNUSED) and not free:
             raise UserError(f"{word}: `ser probe` does not use {key}; leave it out")
 

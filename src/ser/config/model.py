@@ -13,7 +13,13 @@ from ser.errors import require
 PROBED = (
     "model",
     *("model.mode", "model.layer", "model.join_layers", "model.top_layers"),
-    *("model.weighted_layers", "model.projector", "model.fit", "model.fit_strengths"),
+    *(
+        "model.weighted_layers",
+        "model.projector",
+        "model.fit",
+        "model.fit_strengths",
+        "model.fit_folds",
+    ),
 )
 
 
@@ -51,6 +57,14 @@ class HeadFit(StrEnum):
     logistic = "logistic"
     lda = "lda"
     auto = "auto"
+
+
+class FitFolds(StrEnum):
+    """What cross-validation in the training part leaves out."""
+
+    auto = "auto"
+    speaker = "speaker"
+    corpus = "corpus"
 
 
 class LossKind(StrEnum):
@@ -148,7 +162,11 @@ class ModelConfig:
     )
     fit_strengths: list[float] = setting(
         [0.0003, 0.001, 0.003, 0.01, 0.03, 0.1],
-        "inverse regularisation strengths C to try, by cross-validation over training speakers",
+        "inverse regularisation strengths C to try, by cross-validation in the training part",
+    )
+    fit_folds: FitFolds = setting(
+        FitFolds.auto,
+        "what that cross-validation leaves out: speaker, corpus, auto (corpus with split=corpus)",
     )
     cache_hidden_states: bool = setting(
         True, "compute the frozen lower layers once and keep their output in data.cache_dir"

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from ser.config.model import HeadFit, Standardize
+from ser.config.model import FitFolds, HeadFit, Standardize
+from ser.config.split import SplitKind
 from ser.config.train import TrainConfig
 from ser.data.datamodule import EmotionDataModule
 from ser.data.dataset import Batch
@@ -48,6 +49,17 @@ class PartFeatures:
             utterances["speaker"].tolist(),
             utterances["corpus"].tolist(),
         )
+
+    def left_out(self, config: TrainConfig) -> list[str]:
+        """The groups (utterances,) that cross-validation leaves out: speakers or corpora.
+
+        By default corpora if the test part is a corpus of its own, because what is best for new
+        speakers of known corpora is not best for a new corpus. One corpus cannot be left out.
+        """
+        by_corpus = config.model.fit_folds == FitFolds.corpus or (
+            config.model.fit_folds == FitFolds.auto and config.split.kind == SplitKind.corpus
+        )
+        return self.corpora if by_corpus and len(set(self.corpora)) > 1 else self.speakers
 
     def groups(self, standardize: Standardize) -> list[str]:
         """The groups (utterances,) whose statistics are compared: corpora or speakers."""
@@ -149,7 +161,7 @@ def fit_head(
     candidates = list_candidates(config.model.fit, config.model.fit_strengths)
     blocks = max(1, len(network.joined))
     choice = choose(
-        scaled, train.labels, train.speakers, candidates, seed=config.seed, blocks=blocks
+        scaled, train.labels, train.left_out(config), candidates, seed=config.seed, blocks=blocks
     )
     log.info("Fitted %s: cross-validated UAR %.3f", choice.best, choice.score)
     return choice.best.fit_copies(scaled, train.labels, blocks)

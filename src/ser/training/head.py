@@ -1,7 +1,7 @@
 """Fit a linear head on pooled features with scikit-learn, instead of training it by gradients.
 
-Every choice (kind of classifier, regularisation) is made by cross-validation over the speakers of
-the training part, so validation and test part choose nothing.
+Every choice (kind of classifier, regularisation) is made by cross-validation over the speakers or
+corpora of the training part, so validation and test part choose nothing.
 """
 
 import logging
@@ -132,18 +132,18 @@ def list_candidates(kind: HeadFit, strengths: Sequence[float]) -> list[Candidate
 def choose(
     features: Features,
     labels: NDArray[np.int64],
-    speakers: Sequence[str],
+    groups: Sequence[str],
     candidates: Sequence[Candidate],
     *,
     seed: int = 0,
     blocks: int = 1,
 ) -> Choice:
-    """Compare candidates by cross-validation over the speakers of the training part.
+    """Compare candidates by cross-validation over groups of utterances: speakers or corpora.
 
     Features are (copies, utterances, size). A head is fitted to all copies of the utterances, and
     its logits are averaged over the copies.
     """
-    folds = list(split_folds(labels, speakers, seed))
+    folds = list(split_folds(labels, groups, seed))
 
     def predict(candidate: Candidate) -> NDArray[np.int64]:
         predicted = np.empty_like(labels)
@@ -164,10 +164,10 @@ def choose(
 
 
 def split_folds(
-    labels: NDArray[np.int64], speakers: Sequence[str], seed: int
+    labels: NDArray[np.int64], groups: Sequence[str], seed: int
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Folds over speakers; over utterances if the speakers are unknown or there is only one."""
-    known = np.asarray(speakers, dtype=str)
+    """Folds over groups; over utterances if some groups are unknown or there is only one."""
+    known = np.asarray(groups, dtype=str)
     count = len(set(known))
     places = np.zeros(len(labels))
     if "" in known or count < 2:

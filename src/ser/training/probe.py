@@ -150,7 +150,7 @@ def probe_layers(
     groups = train.groups(config.model.standardize)
     scaled, standardization = standardize_copies(train.values, groups, config)
     choice = choose(
-        scaled, train.labels, train.speakers, candidates, seed=config.seed, blocks=blocks
+        scaled, train.labels, train.left_out(config), candidates, seed=config.seed, blocks=blocks
     )
     head = choice.best.fit_copies(scaled, train.labels, blocks)
     predictions = {

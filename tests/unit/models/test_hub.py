@@ -77,7 +77,7 @@ class Hub(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(length))
         self.end_headers()
 
-    def log_message(self, *args: object) -> None:
+    def log_message(self, *args: object, **kwargs: object) -> None:
         pass
 
 

@@ -9,7 +9,10 @@ import pytest
 import torch
 from torch import nn
 
+from ser.config.compose import compose_command
 from ser.config.model import HeadFit, ModelConfig, Standardize
+from ser.config.split import SplitConfig
+from ser.config.train import TrainConfig
 from ser.models.pooling import FeatureScaler
 from ser.models.standardization import Standardization
 from ser.training import features
@@ -40,7 +43,9 @@ def prepare(part, monkeypatch):
         manifest = SimpleNamespace(part=lambda _: table)
         data: Any = SimpleNamespace(manifest=manifest, states=SimpleNamespace(key="key"))
         model = ModelConfig(mode="head", projector=False, standardize=standardize, fit=fit)  # pyright: ignore
-        config: Any = SimpleNamespace(model=model, seed=0, data=SimpleNamespace(speeds=[1.0]))
+        config: Any = SimpleNamespace(
+            model=model, seed=0, data=SimpleNamespace(speeds=[1.0]), split=SplitConfig()
+        )
         prepare_head(network, data, config)
         return network, data
 
@@ -79,3 +84,22 @@ def test_a_trained_head_without_groups_keeps_the_stored_features(prepare):
     _, data = prepare(Standardize.train, HeadFit.none)
     assert data.states.key == "key"
     assert not hasattr(data.states, "values")
+
+
+@pytest.mark.parametrize(
+    ("settings", "corpora", "expected"),
+    [
+        (["split=speaker"], 2, "speakers"),
+        (["split=corpus", "split.held_out=[tess]"], 2, "corpora"),
+        (["split=corpus", "split.held_out=[tess]"], 1, "speakers"),
+        (["split=corpus", "split.held_out=[tess]", "model.fit_folds=speaker"], 2, "speakers"),
+        (["split=speaker", "model.fit_folds=corpus"], 2, "corpora"),
+    ],
+)
+def test_cross_validation_leaves_out_corpora_if_the_test_part_is_a_corpus(
+    settings, corpora, expected
+):
+    names = [f"c{row % corpora}" for row in range(8)]
+    part = PartFeatures(np.zeros((1, 8, 2), np.float32), np.zeros(8, int), list("abcdefgh"), names)
+    config = compose_command("train", [*settings, "output_dir=x"], TrainConfig)
+    assert part.left_out(config) == getattr(part, expected)
