@@ -33,6 +33,7 @@ from ser.metrics.scores import score
 from ser.models.network import EmotionNetwork
 from ser.models.standardization import Standardization, Statistics
 from ser.preparation.prepare import prepare
+from ser.system.libraries import silence_warnings
 from ser.training.features import PartFeatures, collect
 from ser.training.head import choose, list_candidates
 from ser.training.provenance import processor
@@ -84,6 +85,7 @@ class Fold:
 def main(name: str, overrides: list[str]) -> None:
     if name not in PROTOCOLS:
         sys.exit(f"choose a row: {', '.join(PROTOCOLS)}")
+    silence_warnings()
     protocol, started = PROTOCOLS[name], time.perf_counter()
     counts = [int(word.removeprefix(CLIPS)) for word in overrides if word.startswith(CLIPS)]
     settings = [word for word in overrides if not word.startswith(CLIPS)]
