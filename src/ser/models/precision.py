@@ -41,12 +41,18 @@ class PrecisionParity:
 
 
 def read_parity(plain: Any) -> PrecisionParity | None:
-    """The parity of plain values; None if it was not measured."""
+    """The parity of plain values; None if it was not measured.
+
+    Raises KeyError, TypeError or ValueError for values that no measurement can give.
+    """
     if plain is None:
         return None
-    return PrecisionParity(
+    parity = PrecisionParity(
         int(plain["clips"]), float(plain["difference"]), float(plain["agreement"])
     )
+    if parity.clips < 1 or not (0 <= parity.difference <= 1 and 0 <= parity.agreement <= 1):
+        raise ValueError(f"not a parity: {plain}")
+    return parity
 
 
 def computes_bf16(device: torch.device) -> bool:

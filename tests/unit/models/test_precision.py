@@ -1,9 +1,10 @@
 """Networks in half precision, of every family."""
 
+import pytest
 import torch
 
 from ser.config.precision import Precision
-from ser.models.precision import cast_network
+from ser.models.precision import PrecisionParity, cast_network, read_parity
 
 
 def test_every_family_computes_in_bf16(make_network, kind, batch):
@@ -17,3 +18,17 @@ def test_every_family_computes_in_bf16(make_network, kind, batch):
             torch.testing.assert_close(found, expected, atol=0.3, rtol=0.1)
     for name, value in reduced.named_parameters():
         assert value.dtype == (torch.float32 if network.is_head(name) else torch.bfloat16), name
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"clips": 0}, {"clips": None}, {"difference": -0.1}, {"difference": float("nan")}),
+        *({"agreement": 1.5}, {"agreement": "many"}),
+    ],
+)
+def test_a_parity_that_no_measurement_gives_is_refused(changes):
+    known = {"clips": 200, "difference": 0.001, "agreement": 1.0}
+    assert read_parity(known) == PrecisionParity(200, 0.001, 1.0)
+    with pytest.raises((TypeError, ValueError)):
+        read_parity(known | changes)
