@@ -130,6 +130,10 @@ class AudioCache:
                 self._tidy()
                 self._decode(self._missing(wanted))
         found = wanted.merge(self._clips, on=STATE, how="left", validate="m:1")
+        changed = found["decoder"].isna()  # the file had another state when it was decoded
+        found.loc[changed, "fault"] = Fault.UNREADABLE.value
+        found.loc[changed, "detail"] = "it changed while it was read"
+        found.loc[changed, "content"] = ""
         return found[list(DTYPES)].set_index(sources.index)
 
     def recordings(self, contents: Sequence[str]) -> Recordings:
@@ -144,7 +148,7 @@ class AudioCache:
     def _tidy(self) -> None:
         """Remove what interrupted runs left behind; call under the lock."""
         used = set(self._clips["shard"])
-        for path in (*self.folder.glob(".*.pcm.*.tmp"), *self.folder.glob("*.pcm")):
+        for path in (*self.folder.glob(".*.csv.*.tmp"), *self.folder.glob("*.pcm")):
             if path.suffix == ".tmp" or path.stem not in used:
                 path.unlink(missing_ok=True)
 

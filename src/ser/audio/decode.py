@@ -16,6 +16,8 @@ from ser.audio import chunks, mpeg, ogg
 from ser.audio.ffmpeg import FFmpegDecoder
 from ser.audio.mixing import Mixer
 from ser.audio.recording import (
+    BLOCK,
+    BLOCK_SECONDS,
     HIGHEST_RATE,
     LOWEST_RATE,
     AudioError,
@@ -68,8 +70,7 @@ class OpenRecording:
 
     def _start(self) -> None:
         self._decoder = open_decoder(self._file, self._cancelled)
-        self._mix, self._offset = Mixer(self._channel), 0
-        self._held: list[Mono] = []  # from sample `_offset` on
+        self._offset, self._held = 0, list[Block]()  # samples of all channels from `_offset` on
         self.sample_rate, self.format = self._decoder.sample_rate, self._decoder.format
         self.channels = self._decoder.channels
 
@@ -79,21 +80,18 @@ class OpenRecording:
     def __exit__(self, *error: object) -> None:
         self._decoder.close()
 
-    @property
-    def note(self) -> str:
-        """How a fault of the recording was repaired, as far as it has been read."""
-        return self._mix.note
-
     def blocks(self) -> Iterator[Mono]:
         """Consecutive mono samples (time,), int16 or float32, a few seconds at most."""
+        mix = Mixer(self._channel)
         while len(block := self._decoder.read()):
-            yield self._mix(block)
+            yield mix(block)
 
     def read(self, start: float = 0.0, end: float = 0.0) -> Recording:
         """The part from `start` to `end` seconds (0: to the end of the recording).
 
-        Parts are read fastest in the order of their starts. Raises AudioError if the part reaches
-        beyond the recording by more than ROUNDING.
+        It does not depend on which parts were read before. Parts are read fastest in the order of
+        their starts. Raises AudioError if the part reaches beyond the recording by more than
+        ROUNDING.
         """
         first = round(start * self.sample_rate)
         last = round(end * self.sample_rate) if end else None
@@ -101,32 +99,46 @@ class OpenRecording:
             self._decoder.close()
             self._start()
         self._drop(first)
-        while (last is None or self._stop < last) and self._fetch():
-            pass
-        if last is not None and last <= self._stop + ROUNDING * self.sample_rate:
-            last = min(last, self._stop)
-        if not 0 <= first <= (self._stop if last is None else last) <= self._stop:
-            seconds = self._stop / self.sample_rate
+        mix, mixed, stop = Mixer(self._channel), list[Mono](), self._offset
+        for block in self._take(None if last is None else last - first):
+            mixed.append(mix(block))
+            stop += len(block)
+        most = stop if last is None else last - ROUNDING * self.sample_rate
+        if not 0 <= first <= (stop if last is None else last) or max(first, most) > stop:
+            seconds = stop / self.sample_rate
             detail = f"{start} s to {end} s, but the file lasts {seconds:.2f} s"
             raise AudioError(Fault.OUT_OF_RANGE, detail)
-        samples = join(self._held)[: None if last is None else last - first]
-        return Recording(samples, self.sample_rate, self.format, self._decoder.channels, self.note)
+        return Recording(join(mixed), self.sample_rate, self.format, self.channels, mix.note)
 
-    @property
-    def _stop(self) -> int:
-        return self._offset + sum(map(len, self._held))
+    def _take(self, samples: int | None) -> Iterator[Block]:
+        """Blocks from `_offset` on: so many samples, which stay held, or all of them (None)."""
+        place = 0
+        while samples is None or samples > 0:
+            if place == len(self._held) and not self._fetch():
+                return
+            if samples is None:
+                block = self._held.pop(0)
+                self._offset += len(block)
+            else:
+                block = self._held[place][:samples]
+                place, samples = place + 1, samples - len(block)
+            yield block
 
     def _fetch(self) -> bool:
-        block = next(self.blocks(), None)
-        if block is not None:
+        block = self._decoder.read()
+        if len(block):
             self._held.append(block)
-        return block is not None
+        return len(block) > 0
 
     def _drop(self, first: int) -> None:
-        """Forget the samples before `first`, read or not."""
+        """Forget the samples before `first`, read or not.
+
+        Only whole blocks are skipped, so that blocks end at the same samples whatever was skipped.
+        """
+        size = min(max(1, BLOCK // self.channels), BLOCK_SECONDS * self.sample_rate)
         while self._offset < first:
             if not self._held:
-                self._offset += self._decoder.skip(first - self._offset)
+                self._offset += self._decoder.skip((first - self._offset) // size * size)
                 if self._offset == first or not self._fetch():
                     return
             count = min(first - self._offset, len(self._held[0]))

@@ -58,11 +58,12 @@ def show_line(result: "LiveResult") -> str:
     note = f"  {result.skipped} windows skipped" if result.skipped else ""
     latency = f"latency {result.latency:.2f} s{note}"
     if result.prediction is None:
-        return f"{result.end:6.1f} s  {'(silence)':<10} {'':4} {'':{BAR}}  {latency}"
+        return f"{result.end:6.1f} s  {'(silence)':<11} {'':4} {'':{BAR}}  {latency}"
     emotion = result.prediction.emotion
+    shown = "(abstained)" if result.abstained else emotion
     share = result.prediction.probabilities[emotion]
     bar = f"{'█' * round(BAR * share):{BAR}}"
-    return f"{result.end:6.1f} s  {emotion:<10} {share:4.0%} {bar}  {latency}"
+    return f"{result.end:6.1f} s  {shown:<11} {share:4.0%} {bar}  {latency}"
 
 
 def as_json(result: "LiveResult") -> str:
@@ -72,8 +73,9 @@ def as_json(result: "LiveResult") -> str:
         {
             "start": result.start,
             "end": result.end,
-            "emotion": found and found.emotion,
+            "emotion": None if result.abstained or found is None else found.emotion,
             "probabilities": probabilities,
+            **({"abstained": True} if result.abstained else {}),
             "latency": round(result.latency, 3),
             "skipped": result.skipped,
         },

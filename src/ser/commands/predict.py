@@ -41,7 +41,7 @@ class PredictCommand(TyperCommand):
     """The command, with an option whose value may be left out: typer has none."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        following = [*args[1:], "-"]
+        following = [*args, "-"][1:]
         bare = [
             each == ADAPT and after.startswith("-")
             for each, after in zip(args, following, strict=True)

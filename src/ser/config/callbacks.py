@@ -41,8 +41,9 @@ class CheckpointConfig:
     def __post_init__(self) -> None:
         check_monitor("callbacks.checkpoint.monitor", self.monitor)
         check_mode("callbacks.checkpoint.mode", self.mode)
-        plain = bool(self.filename) and not set("{}/") & set(self.filename)
-        require(plain, "callbacks.checkpoint.filename", self.filename, "a name without braces")
+        free = self.filename not in ("", "last") and not set("{}/") & set(self.filename)
+        rule = "a name without braces and slashes, other than last"
+        require(free, "callbacks.checkpoint.filename", self.filename, rule)
 
 
 @dataclass

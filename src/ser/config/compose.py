@@ -13,7 +13,7 @@ from ser.config.fields import require_folder
 from ser.config.keys import describe_callbacks, describe_settings
 from ser.config.loggers import LOGGERS
 from ser.config.overrides import quote
-from ser.config.plain import DEPRECATED_KEYS, UNSUPPORTED, Config, convert
+from ser.config.plain import DEPRECATED_KEYS, REMOVED_KEYS, UNSUPPORTED, Config, convert
 from ser.config.train import TrainConfig
 
 PACKAGE = Path(__file__).parents[1]
@@ -85,7 +85,7 @@ def make_schema(kind: type) -> Any:
             OmegaConf.set_struct(owner[key], False)
     if kind is TrainConfig:
         schema.callbacks, schema.logger = {}, {}  # the groups of conf/ fill them
-        for key in (*DEPRECATED_KEYS, *UNSUPPORTED):
+        for key in (*DEPRECATED_KEYS, *REMOVED_KEYS, *UNSUPPORTED):
             OmegaConf.update(schema, key, None, force_add=True)
     return schema
 
@@ -101,7 +101,8 @@ def compose_command(
     words = [quote(override) for override in overrides]
     if config_dir is not None:
         require_folder("--config-dir", str(config_dir))
-        words.insert(0, quote(f"hydra.searchpath=[file://{config_dir.absolute()}]"))
+        folder = config_dir.expanduser().absolute()
+        words.insert(0, quote(f"hydra.searchpath=[file://{folder}]"))
     register()
     with initialize_config_dir(version_base=VERSION_BASE, config_dir=str(CONF)):
         return convert(compose(name, overrides=words), kind)

@@ -7,7 +7,7 @@ So a mapping may also be given as text in YAML, or as the name of a YAML or JSON
 import json
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,10 @@ def as_mapping(key: str, value: Any) -> dict[str, str | None]:
     if text.lower().endswith(FILES):
         path = Path(text).expanduser()
         require(path.is_file(), key, text, "no such file")
-        return parse(f"{key}={text}", path.read_text(encoding="utf-8-sig"))
+        try:
+            return parse(f"{key}={text}", path.read_text(encoding="utf-8-sig"))
+        except UnicodeDecodeError as error:
+            raise UserError(f"{key}={text} is not encoded in UTF-8: save it as UTF-8") from error
     return parse(key, text)
 
 
@@ -100,9 +103,3 @@ def quote_hydra(text: str) -> str:
     escaped = re.sub(r'(\\*)"', lambda found: 2 * found[1] + r"\"", text)
     escaped = re.sub(r"(\\+)$", lambda found: 2 * found[1], escaped)
     return f'"{escaped}"'
-
-
-def show_list(key: str, words: Iterable[str]) -> str:
-    """The command-line override that sets a list of words, quoted for a shell."""
-    items = [word if is_plain(word) else quote_hydra(word) for word in words]
-    return shlex.quote(f"{key}=[{','.join(items)}]")

@@ -5,6 +5,7 @@ them. So `output_dir=größe`, `ckpt=epoch=0-step=1.ckpt` and `data.table=it's (
 """
 
 import re
+from collections.abc import Mapping, Sequence
 
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -49,7 +50,16 @@ def is_readable(override: str) -> bool:
     except HydraException:
         return False
     # output_dir=2026_01_31 would become 20260131
-    return not (isinstance(value, int | float) and "_" in override.partition("=")[2])
+    return not (holds_number(value) and re.search(r"\d_\d", override.partition("=")[2]))
+
+
+def holds_number(value: object) -> bool:
+    """Whether a value of Hydra is a number, or a list or mapping with a number in it."""
+    if isinstance(value, Mapping):
+        return any(map(holds_number, value.values()))
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return any(map(holds_number, value))
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def quote_value(value: str) -> str:
@@ -57,7 +67,7 @@ def quote_value(value: str) -> str:
     plain: object = value
     if value.startswith(("[", "{")):
         try:
-            plain = yaml.safe_load(value)
+            plain = yaml.load(value, yaml.BaseLoader) if "_" in value else yaml.safe_load(value)
         except yaml.YAMLError:
             plain = value
     if isinstance(plain, list) and all(isinstance(each, str) for each in plain):

@@ -19,13 +19,9 @@ from ser.errors import UserError, first_line, require, suggest
 log = logging.getLogger(__name__)
 Config = TypeVar("Config")
 
-# Old key: new key, or None if the setting has no effect any more.
-DEPRECATED_KEYS: dict[str, str | None] = {
-    "split.from": "split.manifest",
-    "split.reuse": "split.manifest",
-    "trainer.callbacks": None,
-    "trainer.logger": None,
-}
+DEPRECATED_KEYS = {"split.from": "split.manifest", "split.reuse": "split.manifest"}
+# Settings without an effect, and what to use instead.
+REMOVED_KEYS = {"trainer.callbacks": "callbacks=quiet", "trainer.logger": "logger=csv"}
 # Arguments of lightning.Trainer that are not settings here: the values that make no difference
 # (None: all of them), and the reason why others are refused.
 UNSUPPORTED: dict[str, tuple[tuple[Any, ...] | None, str]] = {
@@ -67,9 +63,12 @@ def rename_deprecated(config: DictConfig) -> list[str]:
     messages = []
     for old, new in DEPRECATED_KEYS.items():
         value = take(config, old)
-        if value is not None and new is not None:
+        if value is not None:
             OmegaConf.update(config, new, value, force_add=True)
             messages.append(f"{old} is deprecated; use {new}")
+    for old, instead in REMOVED_KEYS.items():
+        if take(config, old) not in (None, True):
+            messages.append(f"{old} has no effect; choose the group, as in {instead}")
     for group in ("callbacks", "logger"):
         for name, node in (config.get(group) or {}).items():
             target = node.get("_target_") if isinstance(node, DictConfig) else None

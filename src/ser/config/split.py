@@ -57,6 +57,15 @@ class SplitConfig:
         across = self.kind == SplitKind.cross_speaker
         rule = "name the speakers to test on: split.test_speakers=[YAF]"
         require(bool(self.test_speakers) or not across, "split.test_speakers", "[]", rule)
+        if self.manifest is None:  # which replaces kind
+            for key, kind, given in (
+                ("held_out", SplitKind.corpus, self.held_out),
+                ("train_speakers", SplitKind.cross_speaker, self.train_speakers),
+                ("test_speakers", SplitKind.cross_speaker, self.test_speakers),
+                ("fold", SplitKind.folds, self.fold > 1),
+            ):
+                rule = f"has no effect without split={kind}"
+                require(not given or self.kind == kind, f"split.{key}", getattr(self, key), rule)
         both = sorted(set(self.train_speakers) & set(self.test_speakers))
         require(not both, "split.train_speakers", both, "are in split.test_speakers too")
         require(self.folds >= 2, "split.folds", self.folds, "at least 2")

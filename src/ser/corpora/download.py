@@ -18,7 +18,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponent
 
 from ser.corpora.archive import is_archive, unpack
 from ser.corpora.corpus import Corpus
-from ser.errors import UserError
+from ser.errors import UserError, first_line
 
 log = logging.getLogger(__name__)
 ATTEMPTS = 6  # with growing pauses: half a minute in total
@@ -106,10 +106,10 @@ def find_finished(handle: str, version: int | None = None) -> CorpusSource | Non
 def download(handle: str, version: int | None = None) -> CorpusSource:
     """Download a Kaggle dataset and retry temporary failures; kagglehub shows progress.
 
-    Raises UserError if the archive is damaged, OSError for network errors.
+    Raises UserError if the archive is damaged or Kaggle refuses it, OSError for network errors.
     """
     import kagglehub  # half a second, and most runs download nothing
-    from kagglehub.exceptions import DataCorruptionError
+    from kagglehub import exceptions as kaggle
 
     lock = cache_folder() / "datasets" / f"{handle.replace('/', '--')}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
@@ -125,8 +125,17 @@ def download(handle: str, version: int | None = None) -> CorpusSource:
     with FileLock(lock):  # kagglehub has none, and two runs would unpack over each other
         try:
             folder = Path(attempts(kagglehub.dataset_download, wanted))
-        except DataCorruptionError as error:
+        except kaggle.DataCorruptionError as error:
             raise UserError(f"{handle} was damaged {ATTEMPTS} times ({error})") from error
+        except (
+            kaggle.BackendError,
+            kaggle.ColabEnvironmentError,
+            kaggle.CredentialError,
+            kaggle.KaggleEnvironmentError,
+            kaggle.NotFoundError,
+            kaggle.UnauthenticatedError,
+        ) as error:
+            raise UserError(f"Kaggle refuses {handle}: {first_line(error)}") from error
         except (ValueError, zipfile.BadZipFile) as error:
             raise UserError(f"the archive of {handle} cannot be read: {error}") from error
     if not folder.name.isdigit():  # notebooks of Kaggle and Colab mount the dataset elsewhere

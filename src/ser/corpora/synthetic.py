@@ -76,7 +76,7 @@ def ensure_corpora(folder: Path) -> Path:
 
     Raises UserError if the folder holds something else; nothing in it is changed.
     """
-    folder = folder.expanduser()
+    folder = folder.expanduser().absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f".{folder.name}.lock")):
         notice = folder / "SYNTHETIC.txt"

@@ -64,8 +64,10 @@ def evaluate(config: EvaluateConfig) -> EvaluationResult:
         misclassified=find_misclassified(predictions, cache),
         left_out=data.left_out,
         synthetic=data.synthetic,
+        foreign_model=opened.name is not None,
         val_uar=checkpoint.validation.uar if opened.path == checkpoint.path else None,
         precision=str(predictor.precision),
+        speeds=tuple(predictor.speeds),
         parity=model.parity,
         robustness=perturb(predictor, predictions, cache, batch_size)
         if config.robustness
@@ -132,11 +134,13 @@ def perturb(
 
 
 def report_folder(config: EvaluateConfig, result: EvaluationResult) -> Path:
-    """`report/` for the best checkpoint on the test part; any other evaluation has its own."""
+    """`report/` for the best checkpoint on the test part at one speed; others have their own."""
     if config.output_dir is not None:
         return Path(config.output_dir)
     run = run_folder(result.checkpoint)
     words = [result.checkpoint.stem, result.part, *config.data.corpora]
     if result.part == WHOLE and config.data.table is not None:
         words.append(Path(config.data.table).stem)
+    if result.speeds != (1.0,):
+        words.append("speeds-" + "-".join(f"{speed:g}" for speed in result.speeds))
     return run / ("report" if words == ["best", "test"] else f"report-{'-'.join(words)}")

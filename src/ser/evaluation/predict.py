@@ -11,7 +11,6 @@ from scipy.special import log_softmax
 from ser.audio.recording import Waveform
 from ser.inference.pending import POOL
 from ser.inference.predictor import Predictor
-from ser.inference.settings import WindowConfig
 from ser.inference.windows import cut_blocks, not_silent
 
 Run = Callable[[Sequence[Waveform]], NDArray[np.float32]]
@@ -98,7 +97,7 @@ def run_windows(
 
 def pools(predictor: Predictor, waveforms: Waveforms) -> Iterator[list[tuple[int, Waveform]]]:
     """Windows with the row of their utterance, many at a time."""
-    config = WindowConfig(predictor.max_seconds, predictor.max_seconds)
+    config = predictor.check_windows(None)
     pool: list[tuple[int, Waveform]] = []
     for row in range(len(waveforms)):
         windows = [window.waveform for window in cut_blocks([waveforms[row]], config)]

@@ -33,6 +33,8 @@ class EvaluationResult:
     has no class for. `synthetic` says that the audio is generated. `val_uar` is the UAR of this
     checkpoint on the validation part; None if it was saved between two validations. `precision` is
     what the network computed in, and `parity` compares bf16 with fp32 on validation utterances.
+    Predictions are averages over `speeds`.
+    A `foreign_model` was not trained by the run whose data it is evaluated on.
     `adaptation` are the scores after adaptation to the speakers, if the model can be adapted.
     """
 
@@ -47,8 +49,10 @@ class EvaluationResult:
     overlap: TrainTestOverlap
     misclassified: list[Misclassification]
     synthetic: bool = False
+    foreign_model: bool = False
     val_uar: float | None = None
     precision: str = Precision.fp32
+    speeds: tuple[float, ...] = (1.0,)
     parity: PrecisionParity | None = None
     left_out: dict[str, int] = field(default_factory=dict)
     robustness: Robustness | None = None
@@ -76,6 +80,12 @@ class EvaluationResult:
         if self.part == WHOLE:
             return f"{', '.join(self.corpora)}, new to the model"
         return f"{'validation' if self.part == 'val' else self.part} part"
+
+    def describe_overlap(self) -> str:
+        """How much of the part was seen in training, in words."""
+        if self.foreign_model:
+            return "The training data of this model are not known: they may hold these speakers."
+        return self.overlap.describe(self.part)
 
     def describe_precision(self) -> str:
         """The precision of this evaluation, and what `precision=auto` would use."""

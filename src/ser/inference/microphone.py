@@ -41,6 +41,7 @@ class Microphone:
 class LiveResult:
     """The prediction for the window from `start` to `end` seconds; None if it is silent.
 
+    `abstained`: its highest probability is below the threshold of the model.
     `latency` is the time in seconds from the arrival of its last sample to the result. `skipped`
     windows before it were not evaluated, because the network was too slow.
     """
@@ -50,6 +51,7 @@ class LiveResult:
     prediction: WindowPrediction | None
     latency: float
     skipped: int
+    abstained: bool = False
 
 
 @contextmanager
@@ -129,9 +131,10 @@ def take_all(blocks: SimpleQueue[Captured]) -> list[Captured]:
 
 
 def evaluate(predictor: "Predictor", window: Window, arrived: float, skipped: int) -> LiveResult:
-    prediction = None
+    prediction, abstained = None, False
     if not_silent(window.waveform):
         [row] = predictor.probabilities([window.waveform])
         prediction = WindowPrediction.of(window.start, window.end, predictor.labels, row)
+        abstained = predictor.threshold is not None and float(row.max()) < predictor.threshold
     latency = time.monotonic() - arrived
-    return LiveResult(window.start, window.end, prediction, latency, skipped)
+    return LiveResult(window.start, window.end, prediction, latency, skipped, abstained)

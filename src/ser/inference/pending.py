@@ -19,13 +19,14 @@ from ser.inference.prediction import (
     best,
 )
 from ser.inference.settings import WindowConfig
-from ser.inference.windows import Window, name_source, read_windows
+from ser.inference.windows import Window, name_source, not_silent, read_windows
 
 FILES_AHEAD = 32  # recordings that are opened and decoded while the network works
 DECODERS = 4  # threads; soundfile and soxr release the interpreter lock
 POOL = 256  # windows that are sorted by length together
 NOT_FINITE = "its logits are not finite; check the weights of the model"
-NOTHING_USED = "it is silent, or has no speech although only speech was asked for"
+SILENT = "it is silent"
+NO_SPEECH = "it is silent, or the voice activity detector finds no speech in it"
 
 Row = NDArray[np.floating]
 Compute = Callable[[Sequence[Waveform]], NDArray[np.floating]]
@@ -61,7 +62,8 @@ class PendingRecording:
                     self.expected += 1
                     yield window
             if self.expected == 0:
-                self.error = NOTHING_USED if self.seconds else REASONS[Fault.EMPTY]
+                unused = SILENT if is_used is not_silent else NO_SPEECH
+                self.error = unused if self.seconds else REASONS[Fault.EMPTY]
         except (ValueError, OSError) as error:
             self.error = str(error)
         self.read = True

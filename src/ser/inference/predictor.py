@@ -1,5 +1,6 @@
 """Predictor: recordings to probabilities, without Hydra and without Lightning."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
@@ -163,10 +164,17 @@ class Predictor:
         )
 
     def check_windows(self, sliding: WindowConfig | None) -> WindowConfig:
-        """The windows, by default of `max_seconds`. Raises UserError if they are too long."""
-        sliding = sliding or WindowConfig(self.max_seconds, self.max_seconds)
+        """The windows, by default the longest ones. Raises UserError if they are too long.
+
+        At a speed below 1 the network sees more than the window.
+        """
+        slowest = min(1.0, *self.speeds)
+        if sliding is None:
+            limits = [each.family.max_seconds(each.config) or math.inf for each in self.networks]
+            longest = min(self.max_seconds, slowest * min(limits))
+            return WindowConfig(longest, longest)
         for network in self.networks:
-            check_duration(network.family, network.config, sliding.window, "window")
+            check_duration(network.family, network.config, sliding.window / slowest, "window")
         return sliding
 
     def logits(self, waveforms: Sequence[Waveform]) -> NDArray[np.float32]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from ser.config.precision import Precision
 from ser.errors import UserError
+from ser.inference.ensemble import Ensemble, find_ensemble
 from ser.inference.ray_cluster import connected, share_out
 from ser.inference.settings import Format, Job
 from ser.inference.writers import open_writer, write_all
@@ -24,7 +25,7 @@ from ser.system.progress import progress_bar
 
 RECORD = "job.json"
 TRIES = 3  # for a shard whose workers die; Ray Data itself would retry for ever
-SAME_RESULTS = ("device", "batch_size")  # settings that may change when a job is resumed
+MAY_CHANGE = ("device", "batch_size")  # settings, when a job is resumed
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Plan:
     def describe(self) -> dict[str, Any]:
         """What two runs must have in common to write into the same folder."""
         paths = "\n".join("\n".join(shard) for shard in self.shards)
-        settings = {k: v for k, v in asdict(self.job).items() if k not in SAME_RESULTS}
+        settings = {k: v for k, v in asdict(self.job).items() if k not in MAY_CHANGE}
         settings["speeds"] = list(self.job.speeds)  # as in JSON
         return {
             "recordings": sum(map(len, self.shards)),
@@ -67,7 +68,12 @@ def describe_files(ckpt: Path) -> str:
     """Size and modification time of the weights of a local model; empty for one on the hub."""
     files = [ckpt, *sorted(ckpt.glob("checkpoints/best.ckpt")), *sorted(ckpt.glob("*.safetensors"))]
     states = [identify(file) for file in files if file.is_file()]
-    return " ".join(f"{size} bytes of {changed}" for size, changed in states)
+    words = [f"{size} bytes of {changed}" for size, changed in states]
+    if ensemble := find_ensemble(str(ckpt)):
+        size, changed = identify(ensemble)
+        members = [describe_files(Path(each)) for each in Ensemble.read(ensemble).members]
+        words += [f"{size} bytes of {changed}", *members]
+    return " ".join(words)
 
 
 def plan(

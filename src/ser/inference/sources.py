@@ -166,8 +166,8 @@ def read_rows(source: str, speaker: str = "") -> Iterator[tuple[str | BinaryIO, 
         if name in table.rows and (clean(table.rows[name]) != "").any():
             raise UserError(
                 f"{source} names parts of recordings by {name}, but predictions are made for whole"
-                " recordings: cut them first, remove the columns start and end, or use --window"
-                " for a timeline"
+                " recordings: cut them first, or remove the columns start and end (--window then"
+                " gives a timeline of each recording)"
             )
     speakers: list[str | None] = [None] * len(table.rows)
     if speaker:

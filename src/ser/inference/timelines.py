@@ -3,9 +3,11 @@
 import html
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
+from ser.audio.sniff import SUFFIXES
 from ser.errors import UserError
 from ser.inference.prediction import Failure, Prediction, Segment
 from ser.inference.settings import Format
@@ -172,23 +174,30 @@ class FileWriter(TimelineWriter):
 
 
 class FolderWriter(TimelineWriter):
-    """Writes one file per recording, with its name, into a folder."""
+    """Writes one file per recording, with its name, into a folder.
+
+    A second recording of the same name gets the number 2: `a/01.wav` and `b/01.wav` become
+    `01.vtt` and `01-2.vtt`.
+    """
 
     def __init__(self, timeline: Timeline, folder: Path) -> None:
         super().__init__(timeline)
-        self.folder, self.written = folder, dict[str, str]()
+        self.folder, self.written = folder, set[str]()
 
     def finish(self) -> None:
-        source = self.channels[0].path or "recording"
-        name = Path(source).stem + self.timeline.suffix
-        if name in self.written:
-            raise UserError(
-                f"{self.written[name]} and {source} would both be written to {self.folder / name}:"
-                " predict them separately"
-            )
-        self.written[name] = source
-        write_text(self.folder / name, self.timeline.render(self.channels))
+        write_text(self.folder / self.choose_name(), self.timeline.render(self.channels))
         self.channels = []
+
+    def choose_name(self) -> str:
+        """The name of the recording, with a number if another recording has the same name."""
+        path = Path(self.channels[0].path or "recording")
+        stem = path.stem if path.suffix.lower() in SUFFIXES else path.name
+        name, suffix = stem, self.timeline.suffix
+        numbers = count(2)
+        while name + suffix in self.written:
+            name = f"{stem}-{next(numbers)}"
+        self.written.add(name + suffix)
+        return name + suffix
 
     def close(self) -> None:
         if self.channels:

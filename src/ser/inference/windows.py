@@ -16,14 +16,20 @@ from ser.inference.settings import WindowConfig
 
 @dataclass(frozen=True)
 class Window:
-    """A window of a recording: its start in seconds, and its samples (time,) at 16 kHz."""
+    """A window of a recording: its samples (time,) at 16 kHz, and the number of the first one."""
 
-    start: float
+    first: int
     waveform: Waveform
 
     @property
+    def start(self) -> float:
+        """In seconds."""
+        return self.first / SAMPLE_RATE
+
+    @property
     def end(self) -> float:
-        return self.start + len(self.waveform) / SAMPLE_RATE
+        """In seconds; exactly the start of a window that follows without a gap."""
+        return (self.first + len(self.waveform)) / SAMPLE_RATE
 
 
 def name_source(source: Source) -> str | None:
@@ -92,7 +98,7 @@ class Slider:
     def _cut(self, held: Waveform, start: int) -> Window:
         """A copy, so that what it comes from can be freed."""
         place = start - self._offset
-        return Window(start / SAMPLE_RATE, held[place : place + self.window].copy())
+        return Window(start, held[place : place + self.window].copy())
 
 
 def not_silent(waveform: Waveform) -> bool:

@@ -54,6 +54,8 @@ def sentence_baseline(train: pd.DataFrame, test: pd.DataFrame) -> SentenceBaseli
         if missing or table.empty:
             reason = f"lacks {', '.join(sorted(missing))}" if missing else "has no utterances"
             raise ValueError(f"the {name} table {reason}")
+    if not {"corpus"} <= set(train.columns) & set(test.columns):
+        train, test = train.assign(corpus=""), test.assign(corpus="")
     known = name_sentences(test)
     kinds = find_kinds(train, test)
     emotions = sorted(set(train["emotion"]) | set(test["emotion"]))

@@ -82,9 +82,13 @@ def log_coverage(table: pd.DataFrame, config: SplitConfig) -> None:
         return
     used = table.loc[table["split"] != "", "corpus"].value_counts()
     for name, count in used.items():
-        corpus = CORPORA[str(name)]
-        published = corpus.files - len(corpus.folds[config.scheme][config.fold - 1].excluded)
-        if count != published:
+        corpus = CORPORA[str(name)] if name in corpus_names() else None
+        folds = () if corpus is None else corpus.folds.get(config.scheme, ())
+        if corpus is None or not folds:  # without published folds, for training only
+            continue
+        excluded = folds[config.fold - 1].excluded if config.fold <= len(folds) else ()
+        published = corpus.files - len(excluded)
+        if count < published:
             log.warning(
                 "split.scheme=%s: %s of the %s published utterances of %s are used (see"
                 " dropped.csv; data.deduplicate=false keeps identical recordings)",

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from ser.config.split import SplitConfig
+from ser.config.split import SplitConfig, SplitKind
 from ser.errors import UserError
 from ser.preparation.leaks import name_sentences
 
@@ -46,6 +46,7 @@ def split_across_speakers(table: pd.DataFrame, config: SplitConfig) -> pd.Series
     Raises UserError if a speaker is in both lists, or in none if `train_speakers` names some, and
     if no speaker is left for training.
     """
+    require_groups(table, config, "speaker")
     tested = find_speakers(table, config.test_speakers, "test_speakers")
     trained = find_speakers(table, config.train_speakers, "train_speakers")
     both = table.loc[tested & trained, "speaker"].unique()
@@ -103,13 +104,7 @@ def by_corpus(
 
     Raises UserError if an utterance has no group (`column` is speaker or sentence).
     """
-    unknown = table[table[column] == ""]
-    if not unknown.empty:
-        raise UserError(
-            f"split={config.kind} needs the {column} of every utterance, and {len(unknown):,}"
-            f" utterances of {unknown['corpus'].iloc[0]} have none: fill that column, or use"
-            " split=stratified"
-        )
+    require_groups(table, config, column)
     shares = [
         share_out(corpus)
         if corpus[column].nunique() >= fewest
@@ -117,6 +112,17 @@ def by_corpus(
         for _, corpus in table.groupby("corpus")
     ]
     return pd.concat(shares).reindex(table.index)
+
+
+def require_groups(table: pd.DataFrame, config: SplitConfig, column: str) -> None:
+    """Raise UserError if an utterance has no speaker or sentence (`column`)."""
+    unknown = table[table[column] == ""]
+    if not unknown.empty:
+        raise UserError(
+            f"split={config.kind} needs the {column} of every utterance, and {len(unknown):,}"
+            f" utterances of {unknown['corpus'].iloc[0]} have none: fill that column, or use"
+            " split=stratified"
+        )
 
 
 def share_groups(corpus: pd.DataFrame, config: SplitConfig, column: str = "speaker") -> pd.Series:
@@ -141,9 +147,12 @@ def draw_groups(
     strata = corpus["emotion"].str.cat(corpus["gender"], sep="/")
     counts = pd.crosstab(corpus[column], strata)
     if sum(sizes.values()) >= len(counts):
+        cause = f"split.val={config.val} and split.test={config.test}"
+        if config.kind == SplitKind.folds:
+            cause = f"split.val={config.val} and the test speakers of fold {config.fold}"
         raise UserError(
-            f"split={config.kind}: split.val={config.val} and split.test={config.test} leave no"
-            f" {column} of {corpus['corpus'].iloc[0]} for training"
+            f"split={config.kind}: {cause} leave no {column} of {corpus['corpus'].iloc[0]} for"
+            " training"
         )
     bounds = np.cumsum([0, *sizes.values()])
     generator = np.random.default_rng(config.seed)

@@ -27,7 +27,8 @@ from ser.preparation.grouping import (
 )
 from ser.preparation.leaks import check_held_out, check_leaks
 from ser.preparation.manifest import Manifest, Reason, read
-from ser.preparation.table import PART_WORDS, UNUSED
+from ser.preparation.table import UNUSED
+from ser.preparation.tables.names import PART_WORDS
 
 PARTS = tuple(str(part) for part in Part)
 

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from ser.config.data import TABLE_COLUMNS, DataConfig
-from ser.config.split import Part
 from ser.errors import UserError
 from ser.preparation.label_map import LabelMap
 from ser.preparation.manifest import DROPPED_COLUMNS, Manifest, Reason
@@ -21,18 +20,14 @@ from ser.preparation.tables.files import (
     tried_folders,
     with_slashes,
 )
+from ser.preparation.tables.names import PART_WORDS
 from ser.preparation.tables.raw import clean, count, is_missing
 from ser.preparation.tables.reader import Table, read_table
 
 NUMBERS = ("start", "end", "agreement", "duration")
 GENDERS = {"m": "male", "male": "male", "man": "male", "f": "female", "female": "female",
            "w": "female", "woman": "female"}  # fmt: skip
-# Words for the parts; UNUSED belongs to none of them.
-PART_WORDS = {"train": Part.train, "training": Part.train, "val": Part.val, "valid": Part.val,
-              "validation": Part.val, "dev": Part.val, "development": Part.val,
-              "test": Part.test, "testing": Part.test, "eval": Part.test,
-              "evaluation": Part.test}  # fmt: skip
-UNUSED = "unused"
+UNUSED = "unused"  # the word for no part
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 FIRST = 100  # files; if none of them exists, the folder is probably wrong
 

@@ -31,7 +31,9 @@ def describe(found: Adaptation) -> str:
     """How the adapted scores were computed, and the two UARs."""
     low, median, high = found.clips
     clips = count(low) if low == high else f"{low:,} to {high:,} (median {median:,})"
-    unknown = f" {found.unknown:,} of unknown {found.by} are not adapted." if found.unknown else ""
+    unknown = ""
+    if found.unknown:
+        unknown = f" {found.unknown:,} utterances of an unknown {found.by} are not adapted."
     plural = "corpora" if found.by == "corpus" else "speakers"
     groups = f"{found.groups:,} {found.by if found.groups == 1 else plural}"
     return (

@@ -35,6 +35,7 @@ FOLDS = (
     " the wider of one over speakers and one over folds; it does not cover other training sets."
 )
 SEEDS = "The interval of the pooled score covers other speakers, and ± other seeds."
+MIXED = "The runs differ in more than seed or fold, so ± is the deviation between these runs only."
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,8 @@ class Aggregate:
     def describe_intervals(self) -> str:
         if self.no_interval:
             return f"There is no interval for the pooled UAR: {self.no_interval}."
-        return f"{texts.INTERVALS} {SEEDS if self.repeated else FOLDS}"
+        runs = SEEDS if self.only_seeds_differ else MIXED if self.repeated else FOLDS
+        return f"{texts.INTERVALS} {runs}"
 
     def to_plain(self) -> dict[str, Any]:
         """The content of aggregate.json."""

@@ -35,7 +35,7 @@ def describe(
     return {
         "title": f"Emotion recognition: {result.named_part}",
         "subtitle": describe_evaluation(result),
-        "training": describe_model(facts, history),
+        "training": describe_model(result, facts, history),
         "notices": find_notices(result, analysis),
         "headline": list_headline(result),
         "intervals": describe_intervals(overall),
@@ -76,8 +76,10 @@ def describe_evaluation(result: EvaluationResult) -> str:
     )
 
 
-def describe_model(facts: TrainingFacts, history: History | None) -> str:
+def describe_model(result: EvaluationResult, facts: TrainingFacts, history: History | None) -> str:
     """Model, training data, split and epochs in a line."""
+    if result.foreign_model:
+        return f"Model: {facts.backbone}; its training data are not known."
     epochs = history.epochs if history is not None and history.panels() else None
     words = [
         f"Model: {facts.model}",
@@ -119,16 +121,16 @@ def describe_data(result: EvaluationResult) -> dict[str, Any]:
 
 def find_notices(result: EvaluationResult, analysis: Analysis) -> list[tuple[str, str]]:
     """What a reader must know before the numbers, the most serious first: text and kind."""
-    overlap, notices = result.overlap, []
+    notices = []
     if result.synthetic:
         notices.append((texts.SYNTHETIC, "alarm"))
     if result.part == "train":
         notices.append((texts.SAME_PART, "alarm"))
-    elif overlap.flatters:
-        words = overlap.describe(result.part)
+    elif result.overlap.flatters and not result.foreign_model:
+        words = result.describe_overlap()
         notices.append((f"{words} Scores are higher than for new speakers.", "alarm"))
     else:
-        notices.append((overlap.describe(result.part), "remark"))
+        notices.append((result.describe_overlap(), "remark"))
     if result.part == "val":
         notices.append((texts.CHOSEN_PART, "alarm"))
     if analysis.sentences is not None and analysis.sentences.telling:
@@ -185,19 +187,26 @@ def between(interval: Interval | None) -> str:
 
 
 def list_commands(result: EvaluationResult, facts: TrainingFacts) -> str:
-    commands = (["train", *facts.command], ["evaluate", *result.command])
+    commands = [["evaluate", *result.command]]
+    if not result.foreign_model:
+        commands.insert(0, ["train", *facts.command])
     return "\n".join(shlex.join(["ser", *words]) for words in commands)
 
 
 def list_facts(result: EvaluationResult) -> list[tuple[str, str]]:
     """Name and value of what else identifies a run."""
+    facts = [
+        ("Evaluation manifest", f"sha256 {result.manifest.fingerprint}"),
+        ("Parameters", count(result.parameters)),
+        ("Precision", result.describe_precision()),
+    ]
+    if result.foreign_model:
+        return facts
     trained = provenance.read(run_folder(result.checkpoint))
     facts = [
         ("Checkpoint", str(result.checkpoint)),
         ("Training manifest", f"sha256 {result.metadata.manifest}"),
-        ("Evaluation manifest", f"sha256 {result.manifest.fingerprint}"),
-        ("Parameters", count(result.parameters)),
-        ("Precision", result.describe_precision()),
+        *facts,
     ]
     if trained is None:
         return [*facts, ("Training", "machine, versions and duration were not recorded")]

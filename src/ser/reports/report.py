@@ -100,7 +100,8 @@ def write(result: EvaluationResult, folder: Path, *, restricted_audio: bool = Fa
 
 
 def build(result: EvaluationResult, folder: Path) -> Report:
-    analysis, history = analyse(result), logs.read(run_folder(result.checkpoint))
+    analysis = analyse(result)
+    history = None if result.foreign_model else logs.read(run_folder(result.checkpoint))
     robustness = robust.find(result, folder)
     figures = draw(result, analysis, history)
     if robustness is not None:
@@ -216,8 +217,8 @@ def show_scores(result: EvaluationResult, folder: Path) -> None:
         )
     if result.left_out:
         show(result.describe_left_out())
-    show(result.overlap.describe(result.part))
-    if result.overlap.flatters and result.part != "train":
+    show(result.describe_overlap())
+    if result.overlap.flatters and result.part != "train" and not result.foreign_model:
         advice = "" if result.overlap.foreign else "; split=speaker keeps speakers apart"
         show(f"Scores are higher than for new speakers{advice}.")
     show(f"Report: {shorten(folder / 'report.html')}")

@@ -53,11 +53,20 @@ def find(result: EvaluationResult, folder: Path) -> RobustnessResult | None:
 
 
 def identify(result: EvaluationResult) -> dict[str, str]:
-    """What scores depend on: the bytes of the checkpoint, the data and the part."""
-    with result.checkpoint.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    data = {"manifest": result.manifest.fingerprint, "part": str(result.part)}
-    return {"checkpoint_sha256": digest, **data}
+    """What scores depend on: the bytes of the checkpoint, the utterances, precision and speeds."""
+    digest = str(result.checkpoint)  # of a model that is not a checkpoint
+    if result.checkpoint.is_file():
+        with result.checkpoint.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    contents = "\n".join(result.predicted.utterances["content"])
+    return {
+        "checkpoint_sha256": digest,
+        "manifest": result.manifest.fingerprint,
+        "part": str(result.part),
+        "utterances_sha256": hashlib.sha256(contents.encode()).hexdigest(),
+        "precision": str(result.precision),
+        "speeds": " ".join(f"{speed:g}" for speed in result.speeds),
+    }
 
 
 def write(found: RobustnessResult, folder: Path) -> None:

@@ -148,8 +148,8 @@ def describe_fit(result: EvaluationResult) -> str:
     folds = f"{fit.folds} {'speakers' if fit.by == 'speaker' else 'folds of utterances'}"
     change = "lowers" if fit.kept else "does not lower"
     return (
-        f" In cross-validation over {folds} it {change} the log loss of held-out utterances"
-        f" ({fit.log_loss:.3f} without, {fit.held_out_log_loss:.3f} with it)."
+        f" In cross-validation over {folds}, a fitted temperature {change} the log loss of held-out"
+        f" utterances ({fit.log_loss:.3f} without, {fit.held_out_log_loss:.3f} with it)."
     )
 
 

@@ -55,7 +55,10 @@ class Access:
         """
         if origin is None or origin in self.origins or "*" in self.origins:
             return True
-        site = urlsplit(origin).netloc.lower()
+        try:
+            site = urlsplit(origin).netloc.lower()
+        except ValueError:  # malformed
+            return False
         named = self.hosts is not None and host_name(site) in self.hosts - LOOPBACK
         return bool(site) and (site == host.lower() or named)
 
@@ -86,7 +89,11 @@ def name_hosts(host: str, allowed: Iterable[str] = ()) -> frozenset[str] | None:
 
 
 def check_origin(origin: str) -> None:
-    parts = urlsplit(origin)
-    whole = f"{parts.scheme}://{parts.netloc}"
-    if origin != "*" and (parts.scheme not in ("http", "https") or origin != whole):
+    try:
+        parts = urlsplit(origin)
+        whole = f"{parts.scheme}://{parts.netloc}"
+        good = origin == "*" or (parts.scheme in ("http", "https") and origin == whole)
+    except ValueError:  # malformed
+        good = False
+    if not good:
         raise UserError(f"--cors-origin={origin}: give SCHEME://HOST[:PORT] without a path, or *.")

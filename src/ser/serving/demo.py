@@ -79,7 +79,6 @@ def write_page(service: Service, examples: Sequence[Example], *, protected: bool
     settings: dict[str, Any] = {
         "labels": info.labels,
         "maxBytes": service.limits.bytes,
-        "maxSeconds": info.max_seconds,
         "window": window,
         "hop": window * HOP / WINDOW,
         "suffixes": sorted(SUFFIXES),

@@ -35,6 +35,7 @@ AHEAD_SECONDS = 5.0  # of audio that a client may send faster than real time
 MESSAGE_RATE = 500  # messages per second; each costs time, however short it is
 # Close codes of RFC 6455 and its registry.
 NORMAL, UNSUPPORTED, POLICY, FAILED, TRY_LATER = 1000, 1003, 1008, 1011, 1013
+UNAUTHORIZED = 4401  # the token is missing or wrong
 
 
 class LiveOptions(BaseModel):
@@ -87,6 +88,7 @@ def add_live_route(app: FastAPI, service: Service, access: Access) -> None:
             await end(socket, SessionError(FAILED, "the service failed; its log holds the reason"))
         finally:
             sessions.discard(session)
+            service.telemetry.audio.inc(session.seconds)
             socket.state.facts = {"audio_seconds": round(session.seconds, 3)}
 
 
@@ -135,7 +137,7 @@ class LiveSession:
         if not access.accepts_token(self.options.token) and not access.accepts_header(
             authorization
         ):
-            raise SessionError(POLICY, "the token is missing or wrong; send it as 'token'")
+            raise SessionError(UNAUTHORIZED, "the token is missing or wrong; send it as 'token'")
         whole = self.service.predictor.max_seconds
         if config.window > whole:
             raise SessionError(POLICY, f"window: the model takes at most {whole:g} s at once")
@@ -165,7 +167,6 @@ class LiveSession:
                 if not task.cancelled():
                     task.exception()  # retrieved, or asyncio logs it
         await self.socket.send_json({"type": "end", "seconds": round(self.seconds, 3)})
-        self.service.telemetry.audio.inc(self.seconds)
 
     async def _receive(self, seconds: float, what: str) -> dict[str, Any]:
         try:

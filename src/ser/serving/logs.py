@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from functools import cache
+from select import select
 
 LOG = logging.getLogger("ser.requests")
 
@@ -70,10 +71,15 @@ def catch_native_output() -> None:
 
 
 def relay(reading: int, seconds: float = 1.0) -> None:
-    first, lines, logged = "", 0, 0.0
-    while chunk := os.read(reading, 2**16):
-        first = first or chunk.decode("utf-8", "replace").strip().partition("\n")[0]
-        lines += chunk.count(b"\n")
-        if time.monotonic() - logged >= seconds:
+    """Log what arrives at a pipe until it is closed, at most once in so many seconds."""
+    first, lines, logged, is_open = "", 0, -seconds, True
+    while is_open:
+        pause = max(0.0, logged + seconds - time.monotonic())
+        if select([reading], [], [], pause if lines else None)[0]:
+            chunk = os.read(reading, 2**16)
+            is_open = bool(chunk)
+            first = first or chunk.decode("utf-8", "replace").strip().partition("\n")[0]
+            lines += chunk.count(b"\n")
+        if lines and (not is_open or time.monotonic() - logged >= seconds):
             LOG.warning("native output", extra={"facts": {"text": first[:500], "lines": lines}})
             first, lines, logged = "", 0, time.monotonic()

@@ -79,7 +79,7 @@ def test_changed_samples_whose_file_is_missing_are_an_error(tmp_path, write_tone
 def test_leftovers_of_an_interrupted_run_are_removed(tmp_path, write_tone):
     path = write_tone(tmp_path / "a.wav")
     cache = AudioCache(tmp_path / "cache")
-    (cache.folder / ".0123.pcm.99.tmp").write_bytes(b"half a shard")
+    (cache.folder / ".0123.89abcdef.csv.01234567-99-012345.tmp").write_bytes(b"half a shard")
     (cache.folder / "4567.pcm").write_bytes(b"a shard without its index")
     clip = cache.add(sources(path)).iloc[0]
     assert len(cache.read(clip.content)) == SAMPLE_RATE // 2

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from ser.audio.decode import decode, load
+from ser.audio.decode import OpenRecording, decode, load
 from ser.audio.examine import examine
 from ser.audio.recording import SAMPLE_RATE, Fault
 from ser.audio.resample import resample
@@ -151,3 +151,26 @@ def test_two_equal_channels_are_the_same_recording_as_one(tmp_path, write_tone):
     one, two = examine(tmp_path / "mono.wav")[0], examine(tmp_path / "stereo.wav")[0]
     assert (one.channels, two.channels) == (1, 2)
     assert one.content == two.content
+
+
+def cancelling(seconds: int, rate: int) -> np.ndarray:
+    """Two channels of opposite phase for 40 s, of a quieter copy and noise afterwards."""
+    generator = np.random.default_rng(0)
+    one = 0.3 * np.sin(0.05 * np.arange(seconds * rate)) + 0.1 * generator.normal(
+        size=seconds * rate
+    )
+    two = np.where(np.arange(seconds * rate) < 40 * rate, -one, 0.5 * one + 0.1)
+    return np.stack([one, two], axis=1)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg"])
+def test_a_part_does_not_depend_on_the_parts_that_were_read_before(tmp_path, suffix):
+    path = tmp_path / f"stereo.{suffix}"
+    soundfile.write(path, 0.5 * cancelling(100, 8000), 8000)
+    spans = [(0.0, 2.0), (1.0, 3.0), (35.0, 45.0), (39.0, 41.0), (70.0, 72.0), (98.5, 0.0)]
+    with path.open("rb", buffering=0) as file, OpenRecording(file) as recording:
+        for start, end in [*spans, (0.0, 0.0), *reversed(spans)]:
+            alone = decode(path, start, end)
+            found = recording.read(start, end)
+            np.testing.assert_array_equal(found.samples, alone.samples)
+            assert found.note == alone.note

@@ -264,6 +264,8 @@ DEPRECATED = [
     ("split.from=conf/train.yaml", "split.manifest", "conf/train.yaml"),
     ("split.reuse=conf/train.yaml", "split.manifest", "conf/train.yaml"),
     ("trainer.use_distributed_sampler=false", None, None),
+    ("trainer.logger=false", None, None),
+    ("trainer.callbacks=[]", None, None),
     ("trainer.sync_batchnorm=true", None, None),
     ("trainer.gradient_clip_algorithm=norm", None, None),
     ("trainer.overfit_batches=0", None, None),
@@ -275,6 +277,22 @@ DEPRECATED = [
      "callbacks.last_checkpoint._target_",
      "ser.training.callbacks.last_checkpoint.LastCheckpoint"),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["split.held_out=[savee]", "split.test_speakers=[YAF]", "split.train_speakers=[OAF]",
+     "split.fold=2"],
+)  # fmt: skip
+def test_a_setting_of_another_split_is_refused(compose_config, override):
+    with pytest.raises(UserError, match=override.partition("=")[0].replace(".", r"\.")):
+        compose_config(override, "output_dir=x")
+
+
+@pytest.mark.parametrize("name", ["last", "a/b", "{epoch}", ""])
+def test_the_best_checkpoint_has_a_name_of_its_own(compose_config, name):
+    with pytest.raises(UserError, match="filename"):
+        compose_config(f"callbacks.checkpoint.filename='{name}'", "output_dir=x")
 
 
 @pytest.mark.parametrize(("override", "key", "value"), DEPRECATED)

@@ -5,7 +5,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ser.config.mapping import as_mapping, show_list, show_override
+from ser.config.mapping import as_mapping, show_override
 from ser.errors import UserError
 
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), max_size=12)
@@ -22,12 +22,6 @@ def paste(command: str) -> object:
 def test_a_shown_mapping_is_read_back_unchanged(mapping):
     command = show_override("data.label_map", mapping)
     assert as_mapping("data.label_map", paste(command)) == mapping
-
-
-@settings(deadline=None, max_examples=50)
-@given(st.lists(WORDS, min_size=1, max_size=5))
-def test_a_shown_list_is_read_back_unchanged(words):
-    assert paste(show_list("data.labels", words)) == words
 
 
 def test_simple_mappings_are_shown_in_the_short_form():
@@ -67,3 +61,10 @@ def test_files_are_read(tmp_path, suffix):
 def test_other_values_are_refused_with_their_key(value):
     with pytest.raises(UserError, match=r"^data\.label_map"):
         as_mapping("data.label_map", value)
+
+
+def test_a_file_that_is_not_utf_8_is_named(tmp_path):
+    path = tmp_path / "map.yaml"
+    path.write_bytes("Ärger: angry".encode("latin-1"))
+    with pytest.raises(UserError, match=r"map\.yaml"):
+        as_mapping("data.label_map", str(path))

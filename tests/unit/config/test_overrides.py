@@ -57,3 +57,16 @@ def test_quoting_twice_changes_nothing_and_can_be_undone(value):
     quoted = quote(f"output_dir={value}")
     assert quote(quoted) == quoted
     assert quote(unquote(quoted)) == quoted
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("split.test_speakers=[12_1,2024_01]", ["12_1", "2024_01"]),
+        ("output_dir=2026_01_31", "2026_01_31"),
+        ("data.labels=[1_0,sad]", ["1_0", "sad"]),
+        ("x=[1,2]", [1, 2]),
+    ],
+)
+def test_underscores_between_digits_stay(override, expected):
+    assert value_of(quote(override)) == expected

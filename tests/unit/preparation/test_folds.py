@@ -135,3 +135,17 @@ def test_published_cremad_splits_have_the_published_sizes(real_audio):
     listed = [utterance.speaker for utterance in found if utterance.id not in fold.excluded]
     test, val = sum(map(listed.count, fold.test)), sum(map(listed.count, fold.val))
     assert (len(listed) - test - val, val, test) == (5144, 738, 1556)
+
+
+def test_published_folds_train_on_corpora_that_have_fewer_folds_or_none(table, split):
+    frame = table({"ravdess": 24, "savee": 4, "my": 2})
+    for corpus, names in (
+        ("ravdess", [f"{n:02}" for n in range(1, 25)]),
+        ("savee", ["DC", "JE", "JK", "KL"]),
+    ):
+        rows = frame["corpus"] == corpus
+        number = frame.loc[rows, "speaker"].str.rpartition("/")[2].astype(int)
+        frame.loc[rows, "speaker"] = f"{corpus}/" + number.map(dict(enumerate(names)))
+    done = split(frame, "folds", scheme="emobox", fold=5)
+    assert set(done.loc[done["split"] == "test", "corpus"]) == {"ravdess"}
+    assert set(done.loc[done["corpus"] == "my", "split"]) == {"train"}

@@ -35,6 +35,8 @@ def test_a_speaker_split_needs_speakers(table, split):
     for kind in ("speaker", "folds"):
         with pytest.raises(UserError, match="speaker of every utterance"):
             split(frame, kind)
+    with pytest.raises(UserError, match="speaker of every utterance"):
+        split(frame, "cross_speaker", test_speakers=["1"])
     frame["speaker"] = ""
     assert find_leaks(split(frame)).speakers == ()
 

@@ -16,10 +16,11 @@ from typing import Any
 import pandas as pd
 
 from ser.errors import UserError, optional_dependency
+from ser.preparation.tables.names import PART_WORDS
 from ser.preparation.tables.raw import Embedded, RawTable, check_header, reporting_damaged_table
 from ser.system.files import read_object
 
-PARTS = re.compile(r"(train|training|valid|validation|val|dev|test|testing|eval)([-_.]|$)", re.I)
+PARTS = re.compile(rf"({'|'.join(PART_WORDS)})([-_.]|$)", re.I)
 NO_LABEL = -1  # of a ClassLabel
 
 

@@ -24,16 +24,19 @@ def download(source: str) -> Path:
     revisions = [revision] if revision else [None, CONVERTED]
     for each in revisions:
         path = fetch(name, each, folder)
-        if any(path.rglob("*.parquet")):
+        if path is not None and any(path.rglob("*.parquet")):
             return path / folder if folder else path
     raise UserError(f"data.table={source} has no Parquet files{f' in {folder}' if folder else ''}")
 
 
-def fetch(name: str, revision: str | None, folder: str | None) -> Path:
-    """A snapshot of the Parquet files of a data set; complete files are not downloaded again."""
+def fetch(name: str, revision: str | None, folder: str | None) -> Path | None:
+    """A snapshot of the Parquet files of a data set; complete files are not downloaded again.
+
+    None if the hub has not converted the data set.
+    """
     from httpx import HTTPError
     from huggingface_hub import snapshot_download  # slow to import, and seldom used
-    from huggingface_hub.errors import RepositoryNotFoundError
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
     pattern = f"{folder}/**.parquet" if folder else "**.parquet"
     try:
@@ -44,6 +47,10 @@ def fetch(name: str, revision: str | None, folder: str | None) -> Path:
         raise UserError(
             f"the hub has no data set {name}, or it is private: check the name, or set HF_TOKEN"
         ) from error
+    except RevisionNotFoundError as error:
+        if revision == CONVERTED:
+            return None
+        raise UserError(f"the data set {name} has no revision {revision}") from error
     except (HTTPError, OSError) as error:
         raise UserError(
             f"the data set {name} cannot be downloaded ({type(error).__name__}): {HUB_HELP}, or"

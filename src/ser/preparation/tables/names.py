@@ -3,11 +3,17 @@
 from pathlib import Path
 
 from ser.config.data import HUB
+from ser.config.split import Part
 
 SUFFIXES = frozenset(
     (".csv", ".tsv", ".tab", ".gz", ".parquet", ".arrow", ".json", ".jsonl", ".ndjson",
      ".xlsx", ".xlsm", ".xls", ".ods")
 )  # fmt: skip
+# Words for the parts of a split, in columns and in names of files.
+PART_WORDS = {"train": Part.train, "training": Part.train, "val": Part.val, "valid": Part.val,
+              "validation": Part.val, "dev": Part.val, "development": Part.val,
+              "test": Part.test, "testing": Part.test, "eval": Part.test,
+              "evaluation": Part.test}  # fmt: skip
 # Files that make a folder a table: of Kaldi, and of `datasets`.
 MARKERS = ("wav.scp", "dataset_dict.json", "state.json")
 

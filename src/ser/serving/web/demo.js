@@ -41,14 +41,15 @@ for (const button of document.querySelectorAll(".example")) {
   });
 }
 
-$("record").addEventListener("click", () => toggle("record", record));
-$("live").addEventListener("click", () =>
-  toggle("live", (stream) => {
-    turn++;
-    $("result").classList.remove("busy");
-    return startLive(stream);
-  }),
-);
+for (const [button, start] of [["record", record], ["live", startLive]]) {
+  $(button).addEventListener("click", () =>
+    toggle(button, (stream) => {
+      turn++;
+      $("result").classList.remove("busy");
+      return start(stream);
+    }),
+  );
+}
 
 function record(stream) {
   const recorder = new MediaRecorder(stream);

@@ -8,7 +8,7 @@ import { complain, settings, $ } from "./page.js";
 
 const MESSAGE_SECONDS = 0.1; // of audio in one message
 const MOST_BUFFERED = 1e6; // bytes that wait for the network
-const POLICY = 1008; // close code of a refused start, such as a wrong token
+const UNAUTHORIZED = 4401; // close code: the token is missing or wrong
 
 /** Start a session with a stream of the microphone; the result ends it. */
 export async function startLive(stream) {
@@ -36,13 +36,16 @@ export async function startLive(stream) {
     if (message.type === "end") socket.close();
     if (message.error) complain(message.error);
   });
+  let over = false; // something else may use the microphone when the socket closes
   socket.addEventListener("close", ({ code }) => {
-    if (code === POLICY && settings.protected) askToken();
+    if (over) return;
+    if (code === UNAUTHORIZED && settings.protected) askToken();
     if (code === 1006) complain("The connection was lost");
     release();
   });
   context.createMediaStreamSource(stream).connect(tap);
   return () => {
+    over = true;
     tap.port.onmessage = null;
     context.close();
     if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ type: "end" }));
