@@ -21,6 +21,15 @@ MAX_CHUNKS = 10_000
 W64_DATA = bytes.fromhex("64617461 f3acd311 8cd100c0 4f8edb8a")
 ASF_FILE = bytes.fromhex("a1dcab8c 47a9cf11 8ee400c0 0c205365")
 SEGMENT = bytes.fromhex("18538067")  # of Matroska
+CLUSTER = b"\x1f\x43\xb6\x75"
+# Elements of a Matroska segment and of its clusters (RFC 9559).
+ELEMENTS = {
+    CLUSTER,
+    *(b"\x11\x4d\x9b\x74", b"\x15\x49\xa9\x66", b"\x16\x54\xae\x6b", b"\x1c\x53\xbb\x6b"),
+    *(b"\x10\x43\xa7\x70", b"\x19\x41\xa4\x69", b"\x12\x54\xc3\x67", b"\xec", b"\xbf"),
+    *(b"\xe7", b"\x58\x54", b"\xa7", b"\xab", b"\xa3", b"\xa0", b"\xaf"),
+}
+FLV_TAGS, FLV_HEADER = {8, 9, 18}, 11  # audio, video and metadata; bytes
 VOC_SOUND, VOC_MORE, VOC_EXTENDED, VOC_NEW_SOUND = 1, 2, 8, 9
 VOC_SOUNDS = {VOC_SOUND: 2, VOC_MORE: 0, VOC_NEW_SOUND: 12}  # bytes before the samples of a block
 VOC_CODECS = {0: 1, 4: 1, 6: 6, 7: 7}  # unsigned, signed, A-law, mu-law: the numbers of WAV
@@ -101,7 +110,16 @@ def survey_flac(peek: Peek) -> list[Part]:
 
 
 def survey_flv(peek: Peek) -> list[Part]:
+    """The file, if its tags follow each other up to its end."""
     check_search(peek, peek(0, 5) + b"\0\0\0\x09")
+    place = int.from_bytes(peek(5, 4), "big") + 4
+    while place < peek.size:
+        tag = peek(place, FLV_HEADER)
+        if tag[0] & 0x1F not in FLV_TAGS:
+            raise AudioError(Fault.DAMAGED, f"there is no FLV tag at byte {place:,}")
+        place += FLV_HEADER + int.from_bytes(tag[1:4], "big") + 4  # the length is repeated
+    if place > peek.size + 4:
+        raise AudioError(Fault.TRUNCATED, "its last FLV tag is cut off")
     return whole(peek)
 
 
@@ -142,13 +160,18 @@ def survey_rf64(peek: Peek) -> list[Part]:
     size, left = int.from_bytes(peek(sizes.start + 8, 8), "little"), peek.size - data.start
     if 0 < size < STREAMED_64:
         check_held(peek, Chunk(b"data", data.start, size), STREAMED_64)
+        check_alone(peek, RIFF, data.start + size + size % 2, b"RF64", b"RIFF", b"data")
         return whole(peek)
     return patched(peek, sizes.start + 8, left.to_bytes(8, "little"))
 
 
 def survey_w64(peek: Peek) -> list[Part]:
-    check_held(peek, find_chunk(peek, W64, 40, W64_DATA), STREAMED_64)
+    data = find_chunk(peek, W64, 40, W64_DATA)
+    check_held(peek, data, STREAMED_64)
     check_alone(peek, W64, 40, W64_RIFF)
+    end = data.start + data.size
+    if data.size > 0 and end < peek.size:  # libsndfile would read what follows as samples
+        return [Part([range(end)])]
     return whole(peek)
 
 
@@ -265,12 +288,33 @@ def survey_asf(peek: Peek) -> list[Part]:
 
 
 def survey_matroska(peek: Peek) -> list[Part]:
+    """The file, if its clusters and blocks follow each other; demuxers pass over what does not."""
     size, length = read_vint(peek(4, 8))
     segment = 4 + length + size
     size, length = read_vint(peek(segment + 4, 8))
-    if peek(segment, 4) == SEGMENT and size != (1 << 7 * length) - 1:  # else it was streamed
-        check_held(peek, Chunk(SEGMENT, segment + 4 + length, size), STREAMED_64)
+    if peek(segment, 4) != SEGMENT:
+        return whole(peek)
+    place, end = segment + 4 + length, peek.size
+    streamed = size == (1 << 7 * length) - 1
+    if not streamed:
+        check_held(peek, Chunk(SEGMENT, place, size), STREAMED_64)
+        end = min(end, place + size)
+    while place < end:
+        name, size, content = read_element(peek, place)
+        if name not in ELEMENTS:
+            raise AudioError(Fault.DAMAGED, f"there is no Matroska element at byte {place:,}")
+        place = content if name == CLUSTER else content + size
+    if place > end + SLACK and not streamed:
+        raise AudioError(Fault.TRUNCATED, "its last Matroska element is cut off")
     return whole(peek)
+
+
+def read_element(peek: Peek, place: int) -> tuple[bytes, int, int]:
+    """The id of the EBML element at an offset, the size of its content and where that begins."""
+    head = peek(place, 12)
+    length = 9 - head[0].bit_length() if head[0] else 8
+    size, more = read_vint(head[length:])
+    return head[:length], size, place + length + more
 
 
 def read_vint(data: bytes) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from ser.audio.recording import SAMPLE_RATE
 from ser.errors import UserError, first_line
 from ser.inference.ensemble import Ensemble, EnsembleNetwork, check_labels, find_ensemble
 from ser.models.build import UNREADABLE_WEIGHTS, find_family
-from ser.models.checkpoint import Checkpoint, explain_labels
+from ser.models.checkpoint import UNREADABLE, Checkpoint, explain_labels
 from ser.models.network import EmotionNetwork, network_class
 from ser.models.precision import PrecisionParity, read_parity
 from ser.system.libraries import HUB_HELP, silence_hub
@@ -51,6 +51,8 @@ def load_trained(source: str | Path) -> TrainedModel:
     Only tensors and plain values are read: checkpoints with `weights_only`, other weights as
     safetensors, and no code from the hub is run. Raises UserError for any other source.
     """
+    if not str(source):
+        raise UserError("the name of the checkpoint is empty: is a shell variable not set?")
     path = Path(source).expanduser()
     ensemble = find_ensemble(source)
     if ensemble is not None:
@@ -145,7 +147,7 @@ def load_pretrained(name: str) -> TrainedModel:
         loaded: Any = network_class(type(config)).from_pretrained(
             name, dtype=torch.float32, use_safetensors=True, output_loading_info=True
         )
-    except (ValueError, *UNREADABLE_WEIGHTS) as error:
+    except (*UNREADABLE, *UNREADABLE_WEIGHTS) as error:
         local = Path(name).is_dir()
         raise UserError(
             f"{name} holds no audio classifier in safetensors"
@@ -154,8 +156,19 @@ def load_pretrained(name: str) -> TrainedModel:
         ) from error
     network, loading = loaded
     missing = sorted(loading["missing_keys"])
+    # Heads of a pretraining may stay unused, but not layers of the encoder.
+    unused = [
+        key
+        for key in sorted(loading["unexpected_keys"])
+        if ".layers." in key and "decoder" not in key
+    ]
     if missing:
         raise UserError(f"{name} is not trained as a classifier: {missing[0]} is missing")
+    if unused:
+        raise UserError(
+            f"{name}: {CONFIG} describes another network than the weights, which have"
+            f" {unused[0]} too; restore {CONFIG}, or export the model again"
+        )
     if extractor.sampling_rate != SAMPLE_RATE:
         raise UserError(f"{name} needs {extractor.sampling_rate} Hz audio, not {SAMPLE_RATE} Hz")
     labels = tuple(config.id2label[index] for index in range(config.num_labels))

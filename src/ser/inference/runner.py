@@ -119,7 +119,7 @@ def choose_device(device: str) -> torch.device:
         return found or torch.device("cpu")
     try:
         chosen = torch.device(device)
-        torch.empty(0, device=chosen)
+        torch.zeros(1, device=chosen).tolist()  # a meta device has no values
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = first_line(error)
         raise UserError(f"device={device} cannot be used here: {reason}") from error

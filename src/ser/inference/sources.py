@@ -53,6 +53,8 @@ def find_all(names: Iterable[str]) -> Iterator[str | BinaryIO]:
 def expand(names: Iterable[str]) -> Iterator[str]:
     """The names, with patterns replaced by what matches them, if anything does."""
     for name in names:
+        if not name:
+            raise UserError("the name of a recording is empty: is a shell variable not set?")
         found: list[str] = []
         if glob.has_magic(name) and not Path(name).exists():
             # Path.glob refuses patterns that begin at the root.

@@ -47,13 +47,18 @@ def read_kaldi(folder: Path) -> RawTable:
 def read_map(file: Path) -> dict[str, str]:
     """The lines of a file by their first word; empty if there is no such file.
 
-    Raises UserError if it is not UTF-8, as Kaldi requires.
+    Raises UserError if it is not UTF-8, as Kaldi requires, or gives one name two values.
     """
     if not file.is_file():
         return {}
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{file} is not UTF-8 ({error}); convert it") from error
-    lines = (line.split(maxsplit=1) for line in text.split("\n"))
-    return {words[0]: words[1].strip() if len(words) > 1 else "" for words in lines if words}
+    found = dict[str, str]()
+    for number, line in enumerate(text.split("\n"), 1):
+        name, *rest = line.split(maxsplit=1) or [""]
+        value = rest[0].strip() if rest else ""
+        if name and found.setdefault(name, value) != value:
+            raise UserError(f"{file}, line {number}: {name} has another value in a line before")
+    return found
