@@ -31,8 +31,9 @@ from ser.audio.recording import (
 )
 from ser.audio.resample import resample
 from ser.audio.sndfile import KINDS, SndfileDecoder
-from ser.audio.sniff import LFS_POINTER, Kind, locate
+from ser.audio.sniff import Kind, locate
 from ser.audio.splice import Part, Peek, SplicedFile, whole_file
+from ser.system.files import LFS_POINTER
 
 Cancelled = Callable[[], bool] | None
 ROUNDING = 0.01  # seconds; many tables round times to hundredths, also beyond the end of the file

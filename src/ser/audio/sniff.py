@@ -76,7 +76,6 @@ MAGIC = {
     rb"\0\0\x01\xba": Kind.MPEG_PS,
 }
 PATTERNS = [(re.compile(pattern, re.DOTALL), kind) for pattern, kind in MAGIC.items()]
-LFS_POINTER = b"version https://git-lfs"
 LINE = 64  # bytes that tell text from a recording
 BINARY = re.compile(rb"\xff|.*[\0-\x08\x0b\x0c\x0e-\x1f]", re.DOTALL)
 RAW = (

@@ -16,6 +16,7 @@ from ser.models.build import UNREADABLE_WEIGHTS, find_family
 from ser.models.checkpoint import UNREADABLE, Checkpoint, explain_labels
 from ser.models.network import EmotionNetwork, network_class
 from ser.models.precision import PrecisionParity, read_parity
+from ser.system.files import is_lfs_pointer
 from ser.system.libraries import HUB_HELP, silence_hub
 
 MAX_SECONDS = 30.0  # for a model that does not say how long its training clips were
@@ -149,6 +150,9 @@ def load_pretrained(name: str) -> TrainedModel:
         )
     except (*UNREADABLE, *UNREADABLE_WEIGHTS) as error:
         local = Path(name).is_dir()
+        if local and any(map(is_lfs_pointer, Path(name).glob("*.safetensors"))):
+            reason = "its weights are a Git LFS pointer: fetch them with `git lfs pull`"
+            raise UserError(f"{name}: {reason}") from error
         raise UserError(
             f"{name} holds no audio classifier in safetensors"
             f"{'' if local else ', or is not available from the hub'} ({first_line(error)})"

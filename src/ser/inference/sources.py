@@ -4,6 +4,7 @@ import copy
 import glob
 import io
 import logging
+import os
 import re
 import sys
 from collections import Counter
@@ -19,7 +20,7 @@ from ser.audio.stream import count_channels
 from ser.errors import UserError
 from ser.inference.windows import name_source
 from ser.preparation.tables.names import is_hub_name, is_table
-from ser.system.files import list_files
+from ser.system.files import is_folder, list_files
 
 log = logging.getLogger(__name__)
 WANTED = ("path", "start", "end")
@@ -44,7 +45,7 @@ def find_all(names: Iterable[str]) -> Iterator[str | BinaryIO]:
             yield from read_input(cast(io.BufferedIOBase, sys.stdin.buffer))
         elif is_table(name):
             yield from read_paths(name)
-        elif Path(name).is_dir():
+        elif is_folder(name):
             yield from walk(name)
         else:
             yield name
@@ -56,7 +57,7 @@ def expand(names: Iterable[str]) -> Iterator[str]:
         if not name:
             raise UserError("the name of a recording is empty: is a shell variable not set?")
         found: list[str] = []
-        if glob.has_magic(name) and not Path(name).exists():
+        if glob.has_magic(name) and not os.path.exists(name):  # noqa: PTH110 (any length)
             # Path.glob refuses patterns that begin at the root.
             found = sorted(glob.iglob(name, recursive=True))  # noqa: PTH207
         yield from found or [name]

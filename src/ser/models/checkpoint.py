@@ -23,6 +23,7 @@ from ser.models.families.registry import FAMILIES
 from ser.models.finetuning import merge_adapters
 from ser.models.network import EmotionNetwork
 from ser.models.precision import PrecisionParity, read_parity
+from ser.system.files import is_lfs_pointer
 
 SCHEMA = 2  # of the metadata; 1 had no `schema` field
 # What is raised for a file that is not a checkpoint, or not the expected one.
@@ -200,6 +201,8 @@ def explain_labels(labels: Sequence[object]) -> str:
 
 
 def damaged(path: Path, reason: str) -> UserError:
+    if is_lfs_pointer(path):
+        return UserError(f"{path} is a Git LFS pointer: fetch the file with `git lfs pull`")
     detail = f" ({reason})" if reason else ""
     return UserError(f"{path} is not a checkpoint of this project, or is damaged{detail}")
 

@@ -1,5 +1,6 @@
 """From the labels of a table to classes, and the advice for labels that are unknown."""
 
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
@@ -9,12 +10,15 @@ from ser.config.mapping import show_override
 from ser.corpora.emotions import LABELS, SYNONYMS
 from ser.errors import UserError
 
+WHOLE = re.compile(r"\d+\.0")
+BOOLEANS = ("true", "false", "yes", "no")  # resemble the names of emotions by chance
 MOST_ADVISED = 40  # labels in one command; beyond that a file is easier
 
 
 def fold(word: str) -> str:
-    """A label without case, in one Unicode form."""
-    return unicodedata.normalize("NFC", word.strip()).casefold()
+    """A label without case, in one Unicode form; pandas writes the label 0 as 0.0 beside NaN."""
+    plain = unicodedata.normalize("NFC", word.strip()).casefold()
+    return plain.removesuffix(".0") if WHOLE.fullmatch(plain) else plain
 
 
 class LabelMap:
@@ -71,7 +75,7 @@ class LabelMap:
     def suggest(self, word: str) -> str | None:
         """The class that a word probably means."""
         label = SYNONYMS.get(fold(word).replace(" ", "_"))
-        if label is None:
+        if label is None and fold(word) not in BOOLEANS:
             words = {**SYNONYMS, **self.known}
             near = get_close_matches(fold(word), list(words), n=1, cutoff=0.8)
             label = words[near[0]] if near else None

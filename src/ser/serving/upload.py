@@ -76,10 +76,11 @@ async def receive_form(request: Request) -> AsyncIterator[Upload]:
     names = list(PredictOptions.model_fields)
     try:
         form = await request.form(max_files=1, max_fields=len(names), max_part_size=FIELD_BYTES)
-    except HTTPException as error:
-        if error.status_code != 400:  # of the body, not of the form
+    except (HTTPException, LookupError) as error:  # LookupError for an unknown charset
+        if isinstance(error, HTTPException) and error.status_code != 400:  # of the body
             raise
-        message = f"the form cannot be read: {error.detail.rstrip('.')}"
+        reason = error.detail if isinstance(error, HTTPException) else str(error)
+        message = f"the form cannot be read: {reason.rstrip('.')}"
         fields = ", ".join(names)
         raise HTTPException(400, f"{message}; send one file as 'file', and {fields}") from error
     try:

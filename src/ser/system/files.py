@@ -13,6 +13,7 @@ from typing import Any
 
 from ser.errors import UserError
 
+LFS_POINTER = b"version https://git-lfs"
 # What libraries raise for damaged files; they have no common exception.
 DAMAGE = (
     *(ValueError, TypeError, LookupError, RuntimeError, EOFError, SyntaxError),
@@ -39,6 +40,20 @@ def list_files(folder: Path, on_error: Callable[[OSError], object] = fail) -> li
         seen.add(real)
         files.extend(Path(parent, name) for name in names)
     return sorted(files)
+
+
+def is_folder(name: str | Path) -> bool:
+    """Whether a name is that of a folder; not if it is longer than the system allows."""
+    return os.path.isdir(name)  # noqa: PTH112 (Path.is_dir raises OSError for such a name)
+
+
+def is_lfs_pointer(path: Path) -> bool:
+    """Whether a file stands for another one that Git LFS has not fetched."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(LFS_POINTER)) == LFS_POINTER
+    except OSError:
+        return False
 
 
 def printable(name: str) -> str:

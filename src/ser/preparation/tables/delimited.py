@@ -191,5 +191,6 @@ def fit(
 
 
 def has_row_numbers(rows: list[list[str]]) -> bool:
-    """Whether each row begins with its number, as R writes it."""
-    return all(cells[0] == str(number) for number, cells in enumerate(rows, 1))
+    """Whether each row begins with a number of its own, as R and pandas write them."""
+    numbers = {cells[0] for cells in rows}
+    return len(numbers) == len(rows) and all(each.isdecimal() for each in numbers)

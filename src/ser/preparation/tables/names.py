@@ -4,6 +4,7 @@ from pathlib import Path
 
 from ser.config.data import HUB
 from ser.config.split import Part
+from ser.system.files import is_folder
 
 SUFFIXES = frozenset(
     (".csv", ".tsv", ".tab", ".gz", ".parquet", ".arrow", ".json", ".jsonl", ".ndjson",
@@ -25,6 +26,6 @@ def is_hub_name(source: str | Path) -> bool:
 def is_table(name: str) -> bool:
     """Whether a name stands for a table rather than for a recording or a folder of recordings."""
     path = Path(name)
-    if path.is_dir():
+    if is_folder(path):
         return any((path / marker).is_file() for marker in MARKERS)
     return is_hub_name(name) or path.suffix.lower() in SUFFIXES

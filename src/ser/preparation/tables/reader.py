@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from ser.audio.sniff import LFS_POINTER
 from ser.errors import UserError
 from ser.preparation.tables import hub
 from ser.preparation.tables.arrow import ArrowFile, find_files, read_arrow
@@ -19,6 +18,7 @@ from ser.preparation.tables.kaldi import is_kaldi, read_kaldi
 from ser.preparation.tables.names import is_hub_name
 from ser.preparation.tables.raw import Embedded, RawTable, reporting_damaged_table, show_columns
 from ser.preparation.tables.structured import read_excel, read_json
+from ser.system.files import LFS_POINTER
 
 log = logging.getLogger(__name__)
 # The first bytes of files that are not text.
