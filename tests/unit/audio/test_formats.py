@@ -1,11 +1,14 @@
 """Every format that people bring, whatever its suffix, and what is said of the others."""
 
 import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from recording_formats import WITH_LIBSNDFILE, WITH_PYAV, make_frame, speech
 from scipy.signal import correlate
 
@@ -132,3 +135,53 @@ def test_messages_say_how_to_convert(tmp_path):
     (tmp_path / "a.xyz").write_bytes(b"MThd" + bytes(100))
     with pytest.raises(AudioError, match=re.escape("ffmpeg -i INPUT output.wav")):
         decode(tmp_path / "a.xyz")
+
+
+MANGLED = {
+    "ogg": ["-c:a", "libvorbis"],
+    "opus": ["-c:a", "libopus"],
+    "webm": ["-c:a", "libopus"],
+    "mka": ["-c:a", "flac"],
+    "flv": ["-c:a", "aac", "-ar", "44100"],
+}
+
+
+@pytest.mark.parametrize("suffix", MANGLED)
+@pytest.mark.parametrize("damage", ["miss", "zeros", "cut"])
+def test_a_recording_with_a_damaged_part_is_not_used_in_part(tmp_path, write_tone, suffix, damage):
+    if shutil.which("ffmpeg") is None:
+        pytest.skip("needs ffmpeg")
+    source, path = write_tone(tmp_path / "tone.wav", seconds=3), tmp_path / f"whole.{suffix}"
+    command = ["ffmpeg", "-v", "error", "-i", source, *MANGLED[suffix], path]
+    subprocess.run(command, check=True)
+    clip, _ = examine(path)
+    assert (clip.fault, round(clip.seconds, 1)) == ("", 3.0)
+    content, place = path.read_bytes(), path.stat().st_size // 3
+    mangled = {
+        "miss": content[:place] + content[place + 1 :],
+        "zeros": content[:place] + bytes(2000) + content[place + 2000 :],
+        "cut": content[: len(content) // 2],
+    }
+    path.write_bytes(mangled[damage])
+    clip, _ = examine(path)
+    assert clip.fault == ("truncated" if damage == "cut" else "damaged")
+
+
+@pytest.mark.parametrize("after", [b"\xaa\x55" * 1500, bytes(3000), b"TAG" + bytes(125)])
+@pytest.mark.parametrize("suffix", ["w64", "ogg"])
+def test_bytes_after_a_recording_are_not_samples(tmp_path, write_tone, suffix, after):
+    path = tmp_path / f"tone.{suffix}"
+    samples, rate = soundfile.read(write_tone(tmp_path / "tone.wav"))
+    soundfile.write(path, samples, rate)
+    expected = decode(path).samples
+    path.write_bytes(path.read_bytes() + after)
+    np.testing.assert_array_equal(decode(path).samples, expected)
+
+
+def test_two_joined_rf64_files_are_several(tmp_path, write_tone):
+    path = tmp_path / "tone.rf64"
+    samples, rate = soundfile.read(write_tone(tmp_path / "tone.wav"))
+    soundfile.write(path, samples, rate, format="RF64", subtype="PCM_16")
+    path.write_bytes(2 * path.read_bytes())
+    clip, _ = examine(path)
+    assert clip.fault == "several"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from ser.commands.listen import as_json, show_line
 from ser.commands.main import app
 from ser.corpora.emotions import LABELS
 from ser.errors import UserError
@@ -125,3 +126,19 @@ def test_a_missing_library_is_an_error_of_the_user(monkeypatch):
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     with pytest.raises(UserError, match="sounddevice"):
         import_sounddevice()
+
+
+@pytest.mark.parametrize("above", [True, False])
+def test_a_window_below_the_threshold_is_abstained_from(
+    library, tiny_predictor, monkeypatch, above
+):
+    library(block=len(TONE), samples=TONE[: 2 * RATE])
+    [expected] = tiny_predictor([(TONE[: 2 * RATE], RATE)])
+    highest = max(expected.probabilities.values())
+    threshold = highest + (1e-3 if above else -1e-3)
+    monkeypatch.setattr(tiny_predictor, "threshold", threshold)
+    with open_microphone() as microphone:
+        [result] = listen(microphone, tiny_predictor, WindowConfig(2, 1), seconds=2)
+    assert result.abstained == above
+    assert (json.loads(as_json(result))["emotion"] is None) == above
+    assert ("abstained" in show_line(result)) == above

@@ -103,5 +103,7 @@ def test_several_recordings_do_not_fit_into_one_file(tmp_path, output):
 
 
 def test_two_recordings_of_one_name_do_not_overwrite_each_other(tmp_path):
-    with pytest.raises(UserError, match=r"a/call\.wav"):
-        write(Format.vtt, tmp_path, CALL, replace(CALL, path="a/call.wav"))
+    inside = [replace(CALL, path=f"calls.parquet#{row}") for row in (1, 2)]
+    write(Format.vtt, tmp_path / "out", CALL, replace(CALL, path="a/call.wav"), *inside)
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"call.vtt", "call-2.vtt", "calls.parquet#1.vtt", "calls.parquet#2.vtt"}

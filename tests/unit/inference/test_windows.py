@@ -11,6 +11,7 @@ from ser.audio.decode import load
 from ser.audio.mixing import as_mono
 from ser.audio.recording import SAMPLE_RATE
 from ser.audio.stream import read_blocks
+from ser.inference.prediction import WindowPrediction, merge
 from ser.inference.settings import WindowConfig
 from ser.inference.windows import Window, cut_blocks, not_silent, read_windows
 
@@ -157,3 +158,13 @@ def test_seconds_that_a_header_makes_into_hours_are_refused(tmp_path):
         list(read_blocks(path))
     with pytest.raises(ValueError, match="below 1,000 Hz"):
         list(read_blocks((noise(1.0), 1)))
+
+
+@pytest.mark.parametrize("seconds", [0.7, 1.1, 1.3, 2.3, 3.3])
+def test_windows_that_touch_leave_no_gap(seconds):
+    noise = np.ones(60 * SAMPLE_RATE, np.float32)
+    windows = list(cut_blocks([noise], WindowConfig(seconds, seconds)))
+    ends = [window.end for window in windows[:-2]]
+    assert ends == [window.start for window in windows[1:-1]]
+    alike = [WindowPrediction.of(each.start, each.end, ["a"], [1.0]) for each in windows]
+    assert len(merge(alike)) == 1

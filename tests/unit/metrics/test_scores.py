@@ -10,6 +10,7 @@ from sklearn.metrics import (
     f1_score,
     precision_recall_fscore_support,
 )
+from torchmetrics.wrappers import MetricTracker
 
 import ser.metrics
 from ser.metrics.epoch import MacroF1, UnweightedAverageRecall
@@ -149,3 +150,14 @@ def test_the_public_function_takes_lists():
 def test_unusable_labels_are_refused(labels, predictions, names):
     with pytest.raises(ValueError, match=r"."):
         score(labels, predictions, names)
+
+
+@pytest.mark.parametrize("kind", [UnweightedAverageRecall, MacroF1])
+def test_the_torchmetrics_are_plotted_and_tracked_as_scalars(kind):
+    tracker = MetricTracker(kind(3))
+    for predicted in ([0, 1, 1], [0, 1, 2]):
+        tracker.increment()
+        tracker.update(torch.eye(3)[predicted], torch.tensor([0, 1, 2]))
+    assert tracker.best_metric() == pytest.approx(1.0)
+    figure, _ = tracker[-1].plot()
+    assert figure is not None

@@ -3,7 +3,7 @@
 import pytest
 
 from ser.errors import UserError
-from ser.serving.access import Access, host_name, is_open, name_hosts
+from ser.serving.access import Access, check_origin, host_name, is_open, name_hosts
 
 
 @pytest.mark.parametrize(
@@ -98,3 +98,10 @@ def test_pages_are_open_and_data_is_not():
     assert not any(
         map(is_open, ["/model", "/predict", "/metrics", "/examples/0", "/webx", "/docs/"])
     )
+
+
+def test_a_malformed_origin_is_refused():
+    access = Access()
+    assert not access.accepts_origin("http://[", "localhost")
+    with pytest.raises(UserError, match="--cors-origin"):
+        check_origin("http://[")

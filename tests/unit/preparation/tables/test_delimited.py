@@ -37,6 +37,12 @@ def cells(table: pd.DataFrame) -> list[tuple]:
     return list(table[list(WANTED)].itertuples(index=False, name=None))
 
 
+@pytest.mark.parametrize("numbers", [[1, 2, 3], [0, 1, 2], [5, 9, 7]])
+def test_row_numbers_without_a_name_are_left_out(read, numbers):
+    lines = write(rows=[(number, *row) for number, row in zip(numbers, ROWS, strict=True)])
+    assert cells(read(lines)) == ROWS
+
+
 @pytest.mark.parametrize("name", ["my.csv", "my.TSV", "my.txt", "MY.CSV"])
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
 def test_separators_are_found_by_content(read, separator, name):

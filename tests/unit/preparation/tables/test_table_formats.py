@@ -237,3 +237,14 @@ def test_a_folder_without_a_table_is_an_error(folder):
 def test_the_reader_returns_only_what_is_asked_for(folder):
     FRAME.to_parquet(folder / "my.parquet")
     assert list(read_table(folder / "my.parquet", ("path",)).rows) == ["path"]
+
+
+@pytest.mark.parametrize(
+    ("file", "lines"), [("utt2emo", "a sad\na happy\n"), ("wav.scp", "a 0.wav\na 1.wav\n")]
+)
+def test_a_kaldi_folder_that_contradicts_itself_is_refused(folder, file, lines):
+    (folder / "wav.scp").write_text("a 0.wav\n")
+    (folder / "utt2emo").write_text("a sad\n")
+    (folder / file).write_text(lines)
+    with pytest.raises(UserError, match=f"{file}, line 2"):
+        scan(folder, folder / "cache")
