@@ -128,7 +128,9 @@ class DataConfig:
     def check_sources(self) -> None:
         if not self.corpora and self.table is None:  # only then are installed corpora looked up
             known = ", ".join(corpus_names())
-            raise UserError(f"data.corpora=[]: choose some of {known}, or set data.table=FILE.csv")
+            raise UserError(
+                f"data.corpora=[] and no table: set data.table=FILE.csv, or choose from {known}"
+            )
         repeated = len(set(self.corpora)) < len(self.corpora)
         require(not repeated, "data.corpora", self.corpora, "a corpus is named twice")
         for name, version in self.versions.items():

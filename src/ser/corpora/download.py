@@ -166,7 +166,9 @@ def log_retry(state: RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
     pause = state.next_action.sleep if state.next_action else 0.0
     reason = re.sub(r"\s+", " ", str(error))[:120]
-    log.warning("Kaggle: %s (%s); retrying in %.0f s", type(error).__name__, reason, pause)
+    # ConnectionError itself means that no connection was made at all; its text is of the library.
+    words = "cannot be reached" if isinstance(error, requests.ConnectionError) else reason
+    log.warning("Kaggle: %s (%s); retrying in %.0f s", words, type(error).__name__, pause)
 
 
 def download_again(corpus: Corpus, source: CorpusSource, found: int) -> CorpusSource:

@@ -50,6 +50,11 @@ def open_model(config: EvaluateConfig) -> EvaluatedModel:
     if config.data_from is not None:
         return open_classifier(config, config.data_from)
     if checkpoint is None:
+        if not Path(config.ckpt).expanduser().exists():
+            raise UserError(
+                f"ckpt={config.ckpt}: no such run folder or checkpoint; for a model of the hub"
+                " (OWNER/NAME), add data_from=RUN"
+            )
         raise UserError(
             f"ckpt={config.ckpt} does not record the data and the split of a training: add"
             " data_from=RUN to evaluate it on those of a run"

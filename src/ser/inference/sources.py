@@ -115,7 +115,8 @@ def walk(folder: str) -> Iterator[str | BinaryIO]:
     )
     if skipped:
         counts = ", ".join(f"{count:,} {suffix}" for suffix, count in skipped.most_common(5))
-        log.warning("%s: %s other files skipped (%s)", folder, f"{skipped.total():,}", counts)
+        noun = "file is no recording" if skipped.total() == 1 else "files are no recordings"
+        log.warning("%s: %s %s (%s)", folder, f"{skipped.total():,}", noun, counts)
     yield from found or unread or [folder]
     yield from unread if found else []
 
@@ -232,7 +233,8 @@ def name_speakers(paths: Sequence[str | None], pattern: str) -> list[str | None]
     matches = [compiled.search(path or "") for path in paths]
     if not any(matches):
         raise UserError(
-            f"--adapt={pattern} matches no path; name a column of a table, or a regular expression"
-            r" whose first group is the speaker, such as --adapt='Actor_(\d+)'"
+            f"--adapt={pattern} matches none of the {len(paths):,} paths, such as {paths[0]}: name"
+            " a column of a table, or a regular expression whose first group is the speaker; for"
+            " one speaker in all recordings, use a bare --adapt"
         )
     return [None if each is None else each[min(1, compiled.groups)] for each in matches]

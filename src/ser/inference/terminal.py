@@ -37,7 +37,7 @@ class TableWriter:
             self.begun = True
             self.print_row("recording", "emotion", "most probable", style="bold")
         width = self.console.width
-        first = max(24, min(60, width - 14 - 18 * self.top_k))
+        first = max(20, min(60, width - 14 - 18 * self.top_k))
         grid = Table.grid(padding=(0, 2))
         grid.add_column(width=first, no_wrap=True, overflow="ellipsis")
         grid.add_column(width=10, no_wrap=True)

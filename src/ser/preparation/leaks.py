@@ -40,8 +40,8 @@ def check_leaks(table: pd.DataFrame, config: SplitConfig) -> None:
     for name, found in measure_sentences(table).items():
         if found.gives_away:
             log.warning(
-                "%s: sentences give the label away (UAR %.0f%% without audio, chance %.0f%%);"
-                " split=sentence prevents that",
+                "%s: the sentence alone gives the emotion away (UAR %.0f%%, chance %.0f%%), so"
+                " scores are too high for models that recognise words; split=sentence avoids that",
                 *(name, 100 * (found.uar or 0), 100 * found.chance),
             )
     if config.kind not in PROMISES:

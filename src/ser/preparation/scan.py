@@ -54,7 +54,8 @@ def explain_none(corpus: Corpus, folder: Path, dropped: pd.DataFrame) -> str:
     reason = dropped["detail"].value_counts().idxmax()
     other = guess_corpus([path.relative_to(folder.absolute()) for path in paths])
     if other is not None and other.name != corpus.name:
-        hint = f". They look like {other.title}: use data.corpora=[{other.name}]"
+        setting = f"data.corpora=[{other.name}] data.paths.{other.name}={folder}"
+        hint = f". They look like {other.title}: use {setting}"
     else:
         archive = ".zip" in suffixes
         hint = ". Unpack the ZIP files, or name one of them as the path" if archive else ""

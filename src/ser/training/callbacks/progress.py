@@ -53,6 +53,14 @@ class EpochLog(Callback):
             values.get(f"val/{name}", float("nan")) for name in ("loss", "accuracy", "uar")
         )
         best = f"{self.best:.3f}" if self.monitor.endswith("loss") else f"{self.best:.1%}"
+        if not rates:
+            log.info(
+                "Validation: loss %.3f, accuracy %.1f%%, UAR %.1f%%",
+                loss,
+                100 * accuracy,
+                100 * uar,
+            )
+            return
         parts = [
             f"epoch {self.epoch}",
             f"step {trainer.global_step}",
