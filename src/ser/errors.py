@@ -12,6 +12,10 @@ from importlib.metadata import PackageNotFoundError, requires
 from importlib.util import find_spec
 
 DISTRIBUTION = "speech-emotion"
+HUB_HELP = (
+    "check the network, the proxy (HTTPS_PROXY), a mirror (HF_ENDPOINT), a token (HF_TOKEN) and"
+    " HF_HUB_OFFLINE"
+)
 
 
 class UserError(ValueError):

@@ -10,14 +10,14 @@ import torch
 from transformers import AutoConfig, AutoFeatureExtractor
 
 from ser.audio.recording import SAMPLE_RATE
-from ser.errors import UserError, first_line
+from ser.errors import HUB_HELP, UserError, first_line
 from ser.inference.ensemble import Ensemble, EnsembleNetwork, check_labels, find_ensemble
 from ser.models.build import UNREADABLE_WEIGHTS, find_family
 from ser.models.checkpoint import UNREADABLE, Checkpoint, explain_labels
 from ser.models.network import EmotionNetwork, network_class
 from ser.models.precision import PrecisionParity, read_parity
 from ser.system.files import is_lfs_pointer
-from ser.system.libraries import HUB_HELP, silence_hub
+from ser.system.libraries import silence_hub
 
 MAX_SECONDS = 30.0  # for a model that does not say how long its training clips were
 CONFIG = "config.json"

@@ -8,10 +8,10 @@ import torch
 import xxhash
 from transformers import AutoConfig
 
-from ser.errors import UserError, first_line
+from ser.errors import HUB_HELP, UserError, first_line
 from ser.models.build import UNREADABLE_WEIGHTS
 from ser.models.network import EmotionNetwork, network_class
-from ser.system.libraries import HUB_HELP, silence_hub
+from ser.system.libraries import silence_hub
 
 KEY = "backbone"  # of a checkpoint
 ADAPTED = ".base_layer"  # part of the name of a weight beside which peft puts an adapter

@@ -16,12 +16,12 @@ from transformers import AutoConfig, AutoFeatureExtractor, PreTrainedConfig, Pre
 
 from ser.audio.recording import MIN_SECONDS, SAMPLE_RATE
 from ser.config.model import BackboneConfig, ModelConfig, Standardize
-from ser.errors import UserError, first_line, require
+from ser.errors import HUB_HELP, UserError, first_line, require
 from ser.models.families.base import Family
 from ser.models.families.registry import FAMILIES
 from ser.models.network import EmotionNetwork, network_class
 from ser.models.pooling import FeatureScaler
-from ser.system.libraries import HUB_HELP, silence_hub
+from ser.system.libraries import silence_hub
 
 # Weights that are missing, a Git LFS pointer, or cut off.
 UNREADABLE_WEIGHTS = (OSError, SafetensorError, pickle.UnpicklingError, RuntimeError)

@@ -6,11 +6,6 @@ Nothing here imports a heavy library: each function imports what it configures.
 import logging
 import warnings
 
-HUB_HELP = (
-    "check the network, the proxy (HTTPS_PROXY), a mirror (HF_ENDPOINT), a token (HF_TOKEN) and"
-    " HF_HUB_OFFLINE"
-)
-
 
 def silence_hub() -> None:
     """Hide warnings of single attempts and bars for local files: our error says what is missing.

@@ -3,8 +3,7 @@
 import re
 from pathlib import Path
 
-from ser.errors import UserError
-from ser.system.libraries import HUB_HELP
+from ser.errors import HUB_HELP, UserError
 
 NAME = re.compile(r"hf:/{1,2}(?:datasets/)?([\w.-]+/[\w.-]+)(?:@([\w./-]+?))?(?:/([\w./-]+))?")
 CONVERTED = "refs/convert/parquet"  # the hub's own conversion of public data sets
