@@ -159,5 +159,6 @@ def test_the_torchmetrics_are_plotted_and_tracked_as_scalars(kind):
         tracker.increment()
         tracker.update(torch.eye(3)[predicted], torch.tensor([0, 1, 2]))
     assert tracker.best_metric() == pytest.approx(1.0)
-    figure, _ = tracker[-1].plot()
+    last: Any = tracker[-1]
+    figure, _ = last.plot()
     assert figure is not None
