@@ -57,6 +57,19 @@ class SplitConfig:
         across = self.kind == SplitKind.cross_speaker
         rule = "name the speakers to test on: split.test_speakers=[YAF]"
         require(bool(self.test_speakers) or not across, "split.test_speakers", "[]", rule)
+        both = sorted(set(self.train_speakers) & set(self.test_speakers))
+        require(not both, "split.train_speakers", both, "are in split.test_speakers too")
+        require(self.folds >= 2, "split.folds", self.folds, "at least 2")
+        require(self.fold >= 1, "split.fold", self.fold, "at least 1")
+        fits = self.scheme is not None or self.fold <= self.folds
+        require(fits, "split.fold", self.fold, f"from 1 to {self.folds}")
+
+    def check_files(self) -> None:
+        """Raise UserError for an unknown scheme or fold, or a missing manifest.
+
+        Also for a setting of another kind of split, which checkpoints of earlier versions may have.
+        """
+        require_file("split.manifest", self.manifest)
         if self.manifest is None:  # which replaces kind
             for key, kind, given in (
                 ("held_out", SplitKind.corpus, self.held_out),
@@ -66,16 +79,6 @@ class SplitConfig:
             ):
                 rule = f"has no effect without split={kind}"
                 require(not given or self.kind == kind, f"split.{key}", getattr(self, key), rule)
-        both = sorted(set(self.train_speakers) & set(self.test_speakers))
-        require(not both, "split.train_speakers", both, "are in split.test_speakers too")
-        require(self.folds >= 2, "split.folds", self.folds, "at least 2")
-        require(self.fold >= 1, "split.fold", self.fold, "at least 1")
-        fits = self.scheme is not None or self.fold <= self.folds
-        require(fits, "split.fold", self.fold, f"from 1 to {self.folds}")
-
-    def check_files(self) -> None:
-        """Raise UserError for an unknown scheme or fold, or a missing manifest."""
-        require_file("split.manifest", self.manifest)
         if self.scheme is None:
             return
         known = schemes(CORPORA)
