@@ -36,7 +36,7 @@ def test_skipped_files_of_a_folder_are_counted_by_suffix(folder, caplog):
         (folder / name).write_text("no audio")
     assert len(names(folder)) == 3
     [record] = caplog.records
-    assert "4 other files" in record.message  # hidden files do not count
+    assert "4 files" in record.message  # hidden files do not count
     assert "2 .txt" in record.message
 
 
