@@ -57,6 +57,7 @@ def quantise(source: Path, target: Path) -> None:
             source,
             target,
             op_types_to_quantize=["MatMul", "Gemm"],
+            reduce_range=True,  # 7 bits, or processors without VNNI overflow 16-bit sums
             per_channel=True,
             weight_type=QuantType.QInt8,
             nodes_to_exclude=find_before_logarithms(source),
