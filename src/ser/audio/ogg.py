@@ -40,7 +40,8 @@ def scan(peek: Peek) -> list[Part]:
         previous = page.first
         if page.stop > peek.size:
             raise AudioError(Fault.TRUNCATED, "its last OGG page is cut off")
-        if (page.lost and not page.first) or not is_intact(peek(page.start, page.stop - page.start)):
+        intact = is_intact(peek(page.start, page.stop - page.start))
+        if not intact or (page.lost and not page.first):
             raise AudioError(Fault.DAMAGED, f"its OGG page at byte {page.start:,} is damaged")
         if len(links) > MAX_LINKS:
             raise AudioError(Fault.DAMAGED, f"more than {MAX_LINKS:,} chained streams")
