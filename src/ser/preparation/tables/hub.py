@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import cast
 
 from ser.errors import HUB_HELP, UserError
 
@@ -33,10 +34,15 @@ def fetch(name: str, revision: str | None, folder: str | None) -> Path | None:
 
     None if the hub has not converted the data set.
     """
-    from httpx import HTTPError
     from huggingface_hub import snapshot_download  # slow to import, and seldom used
-    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
+    # The errors of its HTTP library, which is another one in each major version, and OSError.
+    network_errors = cast("tuple[type[Exception], ...]", HfHubHTTPError.__bases__)
     pattern = f"{folder}/**.parquet" if folder else "**.parquet"
     try:
         found = snapshot_download(
@@ -50,7 +56,7 @@ def fetch(name: str, revision: str | None, folder: str | None) -> Path | None:
         if revision == CONVERTED:
             return None
         raise UserError(f"the data set {name} has no revision {revision}") from error
-    except (HTTPError, OSError) as error:
+    except network_errors as error:
         raise UserError(
             f"the data set {name} cannot be downloaded ({type(error).__name__}): {HUB_HELP}, or"
             " download it yourself and set data.table=FOLDER"
