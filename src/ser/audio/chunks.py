@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from ser.audio import mp4
+from ser.audio import matroska, mp4
 from ser.audio.recording import AudioError, Fault
 from ser.audio.sniff import ASF_HEADER, W64_RIFF, Kind
 from ser.audio.splice import Part, Peek
@@ -20,15 +20,6 @@ STREAMED, STREAMED_64 = 0x7F00_0000, 2**62  # sizes from here on stand for "unkn
 MAX_CHUNKS = 10_000
 W64_DATA = bytes.fromhex("64617461 f3acd311 8cd100c0 4f8edb8a")
 ASF_FILE = bytes.fromhex("a1dcab8c 47a9cf11 8ee400c0 0c205365")
-SEGMENT = bytes.fromhex("18538067")  # of Matroska
-CLUSTER = b"\x1f\x43\xb6\x75"
-# Elements of a Matroska segment and of its clusters (RFC 9559).
-ELEMENTS = {
-    CLUSTER,
-    *(b"\x11\x4d\x9b\x74", b"\x15\x49\xa9\x66", b"\x16\x54\xae\x6b", b"\x1c\x53\xbb\x6b"),
-    *(b"\x10\x43\xa7\x70", b"\x19\x41\xa4\x69", b"\x12\x54\xc3\x67", b"\xec", b"\xbf"),
-    *(b"\xe7", b"\x58\x54", b"\xa7", b"\xab", b"\xa3", b"\xa0", b"\xaf"),
-}
 FLV_TAGS, FLV_HEADER = {8, 9, 18}, 11  # audio, video and metadata; bytes
 VOC_SOUND, VOC_MORE, VOC_EXTENDED, VOC_NEW_SOUND = 1, 2, 8, 9
 VOC_SOUNDS = {VOC_SOUND: 2, VOC_MORE: 0, VOC_NEW_SOUND: 12}  # bytes before the samples of a block
@@ -287,42 +278,6 @@ def survey_asf(peek: Peek) -> list[Part]:
     return whole(peek)
 
 
-def survey_matroska(peek: Peek) -> list[Part]:
-    """The file, if its clusters and blocks follow each other; demuxers pass over what does not."""
-    size, length = read_vint(peek(4, 8))
-    segment = 4 + length + size
-    size, length = read_vint(peek(segment + 4, 8))
-    if peek(segment, 4) != SEGMENT:
-        return whole(peek)
-    place, end = segment + 4 + length, peek.size
-    streamed = size == (1 << 7 * length) - 1
-    if not streamed:
-        check_held(peek, Chunk(SEGMENT, place, size), STREAMED_64)
-        end = min(end, place + size)
-    while place < end:
-        name, size, content = read_element(peek, place)
-        if name not in ELEMENTS:
-            raise AudioError(Fault.DAMAGED, f"there is no Matroska element at byte {place:,}")
-        place = content if name == CLUSTER else content + size
-    if place > end + SLACK and not streamed:
-        raise AudioError(Fault.TRUNCATED, "its last Matroska element is cut off")
-    return whole(peek)
-
-
-def read_element(peek: Peek, place: int) -> tuple[bytes, int, int]:
-    """The id of the EBML element at an offset, the size of its content and where that begins."""
-    head = peek(place, 12)
-    length = 9 - head[0].bit_length() if head[0] else 8
-    size, more = read_vint(head[length:])
-    return head[:length], size, place + length + more
-
-
-def read_vint(data: bytes) -> tuple[int, int]:
-    """The variable-length integer of EBML (RFC 8794) that begins here, and its length in bytes."""
-    length = 9 - data[0].bit_length() if data and data[0] else 8
-    return int.from_bytes(data[:length], "big") & ((1 << 7 * length) - 1), length
-
-
 SURVEYS: dict[Kind, Callable[[Peek], list[Part]]] = {
     Kind.WAV: survey_wav,
     Kind.RF64: survey_rf64,
@@ -337,5 +292,5 @@ SURVEYS: dict[Kind, Callable[[Peek], list[Part]]] = {
     Kind.AVI: survey_avi,
     Kind.ASF: survey_asf,
     Kind.MP4: mp4.survey,
-    Kind.MATROSKA: survey_matroska,
+    Kind.MATROSKA: matroska.survey,
 }

@@ -16,8 +16,6 @@ from ser.audio import chunks, mpeg, ogg
 from ser.audio.ffmpeg import FFmpegDecoder
 from ser.audio.mixing import Mixer
 from ser.audio.recording import (
-    BLOCK,
-    BLOCK_SECONDS,
     HIGHEST_RATE,
     LOWEST_RATE,
     AudioError,
@@ -27,6 +25,7 @@ from ser.audio.recording import (
     Recording,
     UnsupportedError,
     Waveform,
+    block_length,
     scale,
 )
 from ser.audio.resample import resample
@@ -104,8 +103,8 @@ class OpenRecording:
         for block in self._take(None if last is None else last - first):
             mixed.append(mix(block))
             stop += len(block)
-        most = stop if last is None else last - ROUNDING * self.sample_rate
-        if not 0 <= first <= (stop if last is None else last) or max(first, most) > stop:
+        whole = last is None or first <= last <= stop + ROUNDING * self.sample_rate
+        if not (0 <= first <= stop and whole):
             seconds = stop / self.sample_rate
             detail = f"{start} s to {end} s, but the file lasts {seconds:.2f} s"
             raise AudioError(Fault.OUT_OF_RANGE, detail)
@@ -136,7 +135,7 @@ class OpenRecording:
 
         Only whole blocks are skipped, so that blocks end at the same samples whatever was skipped.
         """
-        size = min(max(1, BLOCK // self.channels), BLOCK_SECONDS * self.sample_rate)
+        size = block_length(self.channels, self.sample_rate)
         while self._offset < first:
             if not self._held:
                 self._offset += self._decoder.skip((first - self._offset) // size * size)

@@ -168,6 +168,11 @@ class Clip:
     decoder: int = 0
 
 
+def block_length(channels: int, sample_rate: int) -> int:
+    """The most samples of each channel in a block."""
+    return min(max(1, BLOCK // channels), BLOCK_SECONDS * sample_rate)
+
+
 def scale(samples: Pcm | Waveform, factor: float) -> Waveform:
     """The samples (time,) times a factor, as floats."""
     waveform = samples.astype(np.float32)

@@ -9,12 +9,11 @@ import numpy as np
 import soundfile
 
 from ser.audio.recording import (
-    BLOCK,
-    BLOCK_SECONDS,
     AudioError,
     Block,
     Fault,
     UnsupportedError,
+    block_length,
     rate_change,
 )
 from ser.audio.sniff import Kind
@@ -119,7 +118,7 @@ class SndfileDecoder:
         file = self._file
         # The length in a header may only make the block smaller.
         left = self._promised - self._done if self._promised else max(1, file.frames)
-        count = min(max(1, BLOCK // file.channels), BLOCK_SECONDS * file.samplerate, left)
+        count = min(block_length(file.channels, file.samplerate), left)
         if count == 0:
             return np.zeros((0, file.channels), self._dtype)
         try:
