@@ -13,9 +13,29 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
+
+class Loader(yaml.SafeLoader):
+    """YAML in which digits with underscores, such as 2024_01, are text."""
+
+
+def construct_number(loader: Loader, node: yaml.ScalarNode) -> object:
+    if "_" in node.value:
+        return node.value
+    whole = node.tag == "tag:yaml.org,2002:int"
+    return loader.construct_yaml_int(node) if whole else loader.construct_yaml_float(node)
+
+
+Loader.add_constructor("tag:yaml.org,2002:int", construct_number)
+Loader.add_constructor("tag:yaml.org,2002:float", construct_number)
+
+
+def load_yaml(text: str) -> object:
+    return yaml.load(text, Loader)
+
+
 # Keys of mappings cannot be quoted, so such mappings are passed as text that OmegaConf parses.
 RESOLVER = "ser.yaml"
-OmegaConf.register_new_resolver(RESOLVER, yaml.safe_load, replace=True)
+OmegaConf.register_new_resolver(RESOLVER, load_yaml, replace=True)
 
 
 def quote(override: str) -> str:
@@ -67,7 +87,7 @@ def quote_value(value: str) -> str:
     plain: object = value
     if value.startswith(("[", "{")):
         try:
-            plain = yaml.load(value, yaml.BaseLoader) if "_" in value else yaml.safe_load(value)
+            plain = load_yaml(value)
         except yaml.YAMLError:
             plain = value
     if isinstance(plain, list) and all(isinstance(each, str) for each in plain):

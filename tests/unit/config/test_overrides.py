@@ -4,6 +4,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from ser.config.overrides import quote, unquote
 
@@ -15,6 +16,10 @@ PATHS = [
 
 def value_of(override: str) -> object:
     return OverridesParser.create().parse_override(override).value()
+
+
+def resolved(override: str) -> object:
+    return OmegaConf.create({"x": value_of(override)}).x
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -66,7 +71,9 @@ def test_quoting_twice_changes_nothing_and_can_be_undone(value):
         ("output_dir=2026_01_31", "2026_01_31"),
         ("data.labels=[1_0,sad]", ["1_0", "sad"]),
         ("x=[1,2]", [1, 2]),
+        ("x=[1_0,null,2,größe_1]", ["1_0", None, 2, "größe_1"]),
+        ("x={größe: 1_0, b: 1.5}", {"größe": "1_0", "b": 1.5}),
     ],
 )
 def test_underscores_between_digits_stay(override, expected):
-    assert value_of(quote(override)) == expected
+    assert resolved(quote(override)) == expected
