@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ser.config.precision import Precision
 from ser.evaluation.perturbations import PERTURBATIONS
 from ser.evaluation.result import EvaluationResult
 from ser.figures.curves import draw_levels
@@ -49,7 +50,10 @@ def find(result: EvaluationResult, folder: Path) -> RobustnessResult | None:
         stored = RobustnessResult(**json.loads(file.read_text(encoding="utf-8")))
     except (ValueError, TypeError):
         return None
-    return stored if stored.measured_on == identify(result) else None
+    now = identify(result)
+    # Earlier versions recorded less, and measured in fp32 at one speed.
+    earlier = now | {"precision": str(Precision.fp32), "speeds": "1"}
+    return stored if earlier | stored.measured_on == now else None
 
 
 def identify(result: EvaluationResult) -> dict[str, str]:

@@ -12,6 +12,7 @@ from ser.evaluation.robustness import Point, Robustness
 from ser.metrics.calibration import fit_temperature
 from ser.reports import context, metrics_json, report
 from ser.reports import html as page_of
+from ser.reports import robustness as robust
 from ser.reports.analysis import analyse
 from ser.reports.runs import read_predictions, read_run
 from ser.reports.training_facts import is_restricted
@@ -118,6 +119,14 @@ def test_robustness_stays_until_the_checkpoint_changes(build_result, tmp_path):
     report.write(result, folder)  # without measuring again
     assert json.loads((folder / "metrics.json").read_text())["robustness"] == stored
     assert "## Robustness" in (folder / "report.md").read_text()
+    file = folder / "robustness" / "robustness.json"
+    earlier = json.loads(file.read_text())
+    for key in ("precision", "speeds", "utterances_sha256"):  # which earlier versions do not have
+        del earlier["measured_on"][key]
+    file.write_text(json.dumps(earlier))
+    assert robust.find(result, folder) is not None
+    for other in ({"speeds": (0.9, 1.0)}, {"precision": "bf16"}):
+        assert robust.find(replace(result, **other), folder) is None
     result.checkpoint.write_bytes(b"other weights")
     report.write(result, folder)
     assert json.loads((folder / "metrics.json").read_text())["robustness"] is None
@@ -257,3 +266,16 @@ def test_the_notice_of_the_ai_act_is_in_both_forms(build_result):
     for text in (to_html(build_result()), to_markdown(build_result())):
         assert "2024/1689" in text
         assert "Article 50(3)" in text
+
+
+def test_a_model_from_elsewhere_is_not_described_by_the_run_whose_data_it_is_evaluated_on(
+    build_result, tmp_path
+):
+    own = build_result()
+    text = to_markdown(replace(own, foreign_model=True))
+    assert "not known" in text
+    assert "ser train" in to_markdown(own)
+    assert "ser train" not in text
+    assert "Training manifest" in to_markdown(own)
+    assert "Training manifest" not in text
+    report.write(replace(own, foreign_model=True, robustness=robustness()), tmp_path / "report")
