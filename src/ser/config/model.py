@@ -13,13 +13,8 @@ from ser.errors import require
 PROBED = (
     "model",
     *("model.mode", "model.layer", "model.join_layers", "model.top_layers"),
-    *(
-        "model.weighted_layers",
-        "model.projector",
-        "model.fit",
-        "model.fit_strengths",
-        "model.fit_folds",
-    ),
+    *("model.weighted_layers", "model.projector"),
+    *("model.fit", "model.fit_strengths", "model.fit_folds"),
 )
 
 

@@ -157,17 +157,19 @@ def is_temporary(error: BaseException) -> bool:
 
 def is_last(state: RetryCallState) -> bool:
     error = state.outcome.exception() if state.outcome else None
-    # ConnectionError itself means that no connection was made at all.
-    refused = isinstance(error, requests.ConnectionError)
-    return state.attempt_number >= (ATTEMPTS_TO_CONNECT if refused else ATTEMPTS)
+    return state.attempt_number >= (ATTEMPTS_TO_CONNECT if is_unreachable(error) else ATTEMPTS)
+
+
+def is_unreachable(error: BaseException | None) -> bool:
+    """Whether no connection was made at all; time-outs of reading have other types."""
+    return isinstance(error, requests.ConnectionError)
 
 
 def log_retry(state: RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
     pause = state.next_action.sleep if state.next_action else 0.0
     reason = re.sub(r"\s+", " ", str(error))[:120]
-    # ConnectionError itself means that no connection was made at all; its text is of the library.
-    words = "cannot be reached" if isinstance(error, requests.ConnectionError) else reason
+    words = "cannot be reached" if is_unreachable(error) else reason
     log.warning("Kaggle: %s (%s); retrying in %.0f s", words, type(error).__name__, pause)
 
 

@@ -140,39 +140,8 @@ def read_number(settings: Mapping[str, Any], key: str, name: str) -> float | Non
 
 def load_pretrained(name: str) -> TrainedModel:
     """The trained model of a Hugging Face folder or hub name, from this project or others."""
-    silence_hub()
-    try:
-        config: Any = AutoConfig.from_pretrained(name)
-        family = find_family(config, name)
-        extractor = AutoFeatureExtractor.from_pretrained(name)
-        loaded: Any = network_class(type(config)).from_pretrained(
-            name, dtype=torch.float32, use_safetensors=True, output_loading_info=True
-        )
-    except (*UNREADABLE, *UNREADABLE_WEIGHTS) as error:
-        local = Path(name).is_dir()
-        if local and any(map(is_lfs_pointer, Path(name).glob("*.safetensors"))):
-            reason = "its weights are a Git LFS pointer: fetch them with `git lfs pull`"
-            raise UserError(f"{name}: {reason}") from error
-        raise UserError(
-            f"{name} holds no audio classifier in safetensors"
-            f"{'' if local else ', or is not available from the hub'} ({first_line(error)})"
-            f"{'' if local else f': {HUB_HELP}'}"
-        ) from error
-    network, loading = loaded
-    missing = sorted(loading["missing_keys"])
-    # Heads of a pretraining may stay unused, but not layers of the encoder.
-    unused = [
-        key
-        for key in sorted(loading["unexpected_keys"])
-        if ".layers." in key and "decoder" not in key
-    ]
-    if missing:
-        raise UserError(f"{name} is not trained as a classifier: {missing[0]} is missing")
-    if unused:
-        raise UserError(
-            f"{name}: {CONFIG} describes another network than the weights, which have"
-            f" {unused[0]} too; restore {CONFIG}, or export the model again"
-        )
+    config, extractor, network = read_pretrained(name)
+    family = network.family
     if extractor.sampling_rate != SAMPLE_RATE:
         raise UserError(f"{name} needs {extractor.sampling_rate} Hz audio, not {SAMPLE_RATE} Hz")
     labels = tuple(config.id2label[index] for index in range(config.num_labels))
@@ -203,3 +172,39 @@ def load_pretrained(name: str) -> TrainedModel:
         feature_extractor=extractor,
         parity=parity,
     )
+
+
+def read_pretrained(name: str) -> tuple[Any, Any, EmotionNetwork]:
+    """Configuration, feature extractor and network of a Hugging Face folder or hub name.
+
+    Raises UserError if something is missing or damaged, or the network is not that of the weights.
+    """
+    silence_hub()
+    try:
+        config: Any = AutoConfig.from_pretrained(name)
+        find_family(config, name)  # raises UserError for an unknown one
+        extractor = AutoFeatureExtractor.from_pretrained(name)
+        loaded: Any = network_class(type(config)).from_pretrained(
+            name, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+        )
+    except (*UNREADABLE, *UNREADABLE_WEIGHTS) as error:
+        local = Path(name).is_dir()
+        if local and any(map(is_lfs_pointer, Path(name).glob("*.safetensors"))):
+            reason = "its weights are a Git LFS pointer: fetch them with `git lfs pull`"
+            raise UserError(f"{name}: {reason}") from error
+        raise UserError(
+            f"{name} holds no audio classifier in safetensors"
+            f"{'' if local else ', or is not available from the hub'} ({first_line(error)})"
+            f"{'' if local else f': {HUB_HELP}'}"
+        ) from error
+    network, loading = loaded
+    if missing := sorted(loading["missing_keys"]):
+        raise UserError(f"{name} is not trained as a classifier: {missing[0]} is missing")
+    # Heads of a pretraining and a decoder may stay unused, but not layers of the encoder.
+    layers = [key for key in loading["unexpected_keys"] if ".layers." in key]
+    if unused := sorted(key for key in layers if "decoder" not in key):
+        raise UserError(
+            f"{name}: {CONFIG} describes another network than the weights, which have"
+            f" {unused[0]} too; restore {CONFIG}, or export the model again"
+        )
+    return config, extractor, network

@@ -11,6 +11,7 @@ import pytest
 import soundfile
 from cache_contents import add, index_of, shard_of, shards, sources
 
+from ser.audio import cache as cache_module
 from ser.audio.cache import AudioCache, portions
 from ser.audio.decode import decode, load
 from ser.audio.recording import SAMPLE_RATE
@@ -234,3 +235,21 @@ def test_a_warm_cache_that_can_only_be_read_is_used(tmp_path, write_tone):
         assert add(tmp_path / "cache", path)["fault"] == ""
     finally:
         folder.chmod(0o755)
+
+
+def test_a_file_that_changes_while_it_is_read_is_left_out_with_a_reason(
+    tmp_path, write_tone, monkeypatch
+):
+    first, second = (write_tone(tmp_path / f"{pitch}.wav", pitch=pitch) for pitch in (200, 300))
+    fill = cache_module.fill_shards
+
+    def write_again(*arguments):
+        os.utime(second, ns=(1, 1))
+        return fill(*arguments)
+
+    monkeypatch.setattr(cache_module, "fill_shards", write_again)
+    found = AudioCache(tmp_path / "cache").add(sources(first, second))
+    assert found["fault"].tolist() == ["", "unreadable"]
+    assert "changed" in found["detail"].iloc[1]
+    monkeypatch.undo()
+    assert AudioCache(tmp_path / "cache").add(sources(first, second))["fault"].tolist() == ["", ""]

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
+from kagglehub import exceptions
 
 from ser.corpora import CORPORA
 from ser.corpora.download import CorpusSource, download_again, find_finished, locate
@@ -260,3 +261,13 @@ def test_the_manifest_records_the_origin_of_the_files(kaggle, tmp_path, write_to
     assert row["origin"] == f"kaggle.com/datasets/{HANDLE}, version 3"
     downloads = [path for path in kaggle.requests if "archive" in path]
     assert len(downloads) == 2  # repeated, because 2 of 2,800 files are not all
+
+
+@pytest.mark.parametrize("kind", ["BackendError", "CredentialError", "NotFoundError"])
+def test_a_refusal_by_kaggles_own_client_is_one_message(monkeypatch, kind):
+    def refuse(handle: str) -> str:
+        raise getattr(exceptions, kind)("no")
+
+    monkeypatch.setattr("kagglehub.dataset_download", refuse)
+    with pytest.raises(UserError, match=r"data\.paths\.tess="):
+        locate(CORPORA["tess"], None)

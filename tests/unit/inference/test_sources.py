@@ -247,3 +247,14 @@ def test_paths_are_counted_and_recordings_in_memory_are_not_loaded_for_it():
         "a.wav",
         *("table#0", "table#1", "table#2"),
     ]
+
+
+def test_an_empty_name_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="empty"):
+        names("")
+
+
+def test_a_name_that_is_too_long_is_reported_in_its_place():
+    name = f"{'a' * 300}.wav"
+    assert list(find_all([name])) == [name]

@@ -11,7 +11,11 @@ from ser.audio.decode import load
 from ser.audio.mixing import as_mono
 from ser.audio.recording import SAMPLE_RATE
 from ser.audio.stream import read_blocks
+from ser.corpora.emotions import LABELS
+from ser.errors import UserError
+from ser.inference.load import TrainedModel
 from ser.inference.prediction import WindowPrediction, merge
+from ser.inference.predictor import Predictor
 from ser.inference.settings import WindowConfig
 from ser.inference.windows import Window, cut_blocks, not_silent, read_windows
 
@@ -168,3 +172,14 @@ def test_windows_that_touch_leave_no_gap(seconds):
     assert ends == [window.start for window in windows[1:-1]]
     alike = [WindowPrediction.of(each.start, each.end, ["a"], [1.0]) for each in windows]
     assert len(merge(alike)) == 1
+
+
+def test_slow_speeds_shorten_the_longest_window(make_network):
+    whisper = {"model_type": "whisper", "d_model": 32, "encoder_layers": 1}
+    whisper |= {"encoder_attention_heads": 2, "encoder_ffn_dim": 64}
+    model = TrainedModel("w", make_network(whisper).eval(), False, tuple(LABELS), None, 30.0)
+    predictor = Predictor(model, "cpu", speeds=(0.9, 1.0))
+    assert predictor.check_windows(None).window == pytest.approx(27)
+    assert Predictor(model, "cpu").check_windows(None).window == 30
+    with pytest.raises(UserError, match="window"):
+        predictor.check_windows(WindowConfig(28, 1))

@@ -10,6 +10,7 @@ from ser.config.data import DataConfig
 from ser.config.mapping import as_mapping
 from ser.config.split import SplitConfig
 from ser.errors import UserError
+from ser.preparation.label_map import LabelMap
 from ser.preparation.prepare import prepare
 from ser.preparation.table import scan_table
 
@@ -114,3 +115,15 @@ def test_map_entries_merges_and_labels_without_effect_are_errors(
     with pytest.raises(UserError, match=problem):
         prepare(data, SplitConfig())
     assert not list((tmp_path / "cache").glob("*/*.csv"))  # before anything is decoded
+
+
+def test_a_number_is_found_in_the_form_that_pandas_writes():
+    labels = LabelMap(DataConfig(corpora=[], table="t.csv", label_map={"0": "sad", "1": None}))
+    assert [labels["0.0"], labels["0"], labels["1.0"]] == ["sad", "sad", ""]
+    labels.check_used(["0.0", "1.0"])
+    assert "10.0" not in labels
+
+
+def test_booleans_are_not_taken_for_misspelt_emotions():
+    labels = LabelMap(DataConfig(corpora=[], table="t.csv"))
+    assert "null" in labels.explain_unknown(["True"])

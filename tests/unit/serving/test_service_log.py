@@ -4,8 +4,12 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
+
+from ser.serving import logs
 
 LINES = """
 import logging, sys, warnings
@@ -75,7 +79,7 @@ for number in range(100_000):
     os.write(2, b"[layer3.c] error\\n")
 time.sleep(1.2)
 os.write(2, b"another\\n")
-time.sleep(0.5)
+time.sleep(1.5)
 LOG.info("last")
 print("error: to the user", file=sys.stderr)
 """
@@ -92,3 +96,20 @@ def test_what_native_libraries_print_is_logged_and_never_floods_the_log():
     assert entries[0]["text"] == "[layer3.c] error"
     assert 2 <= len(entries) < 20
     assert sum(entry.get("lines", 0) for entry in entries) == 100_001
+
+
+def test_what_native_libraries_print_is_logged_without_waiting_for_more(monkeypatch):
+    logged = []
+    monkeypatch.setattr(logs.LOG, "warning", lambda _, extra: logged.append(extra["facts"]))
+    reading, writing = os.pipe()
+    thread = threading.Thread(target=logs.relay, args=[reading, 0.3])
+    thread.start()
+    os.write(writing, b"first\n")
+    time.sleep(0.1)
+    os.write(writing, b"second\nthird\n")
+    deadline = time.monotonic() + 10
+    while len(logged) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.close(writing)
+    thread.join(10)
+    assert logged == [{"text": "first", "lines": 1}, {"text": "second", "lines": 2}]

@@ -3,33 +3,23 @@
 import io
 import json
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pytest
 import soundfile
+from huggingface_hub.errors import HfHubHTTPError, RevisionNotFoundError
 from pyarrow import parquet
+from scanning import scan
 
 from ser.audio.cache import AudioCache
 from ser.config.data import DataConfig
 from ser.errors import UserError
 from ser.inference.sources import read_rows
 from ser.preparation.prepare import build
-from ser.preparation.table import scan_table
 from ser.preparation.tables import hub
-
-
-@pytest.fixture
-def folder(tmp_path, write_tone) -> Path:
-    for number in range(4):
-        write_tone(tmp_path / f"{number}.wav", pitch=200 + 60 * number)
-    return tmp_path
-
-
-def scan(path: Path | str, cache: Path, **settings) -> pd.DataFrame:
-    data = DataConfig(corpora=[], table=str(path), cache_dir=str(cache), **settings)
-    return scan_table(path, data).utterances
+from ser.preparation.tables.arrow import find_split
 
 
 def wav(pitch: float) -> bytes:
@@ -247,3 +237,32 @@ def test_without_a_network_one_message_names_the_solutions(tmp_path):
     with pytest.raises(UserError, match="HF_ENDPOINT") as caught:  # HF_HUB_OFFLINE is set
         hub.download("hf://nobody/nothing")
     assert "data.table=FOLDER" in str(caught.value)
+
+
+@pytest.mark.parametrize(("name", "words"), [("hf://a/b@typo", "typo"), ("hf://a/b", "Parquet")])
+def test_a_revision_that_is_not_there_is_named(tmp_path, monkeypatch, name, words):
+    def snapshot_download(_: str, **options) -> str:
+        if options["revision"] is None:
+            return str(tmp_path)
+        raise RevisionNotFoundError("no such revision", response=MagicMock())
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    with pytest.raises(UserError, match=words):
+        hub.download(name)
+
+
+def test_a_lost_connection_is_one_message(monkeypatch):
+    def snapshot_download(*_, **__) -> str:
+        raise HfHubHTTPError.__bases__[0]("the connection was closed")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    with pytest.raises(UserError, match="HF_ENDPOINT"):
+        hub.download("hf://a/b")
+
+
+@pytest.mark.parametrize(
+    ("name", "part"), [("evaluation.parquet", "evaluation"), ("development-0.parquet", "development"),
+                       ("train-0.parquet", "train"), ("trains.parquet", "")],
+)  # fmt: skip
+def test_files_are_named_after_parts_with_the_words_of_columns(name, part):
+    assert find_split(Path(name)) == part

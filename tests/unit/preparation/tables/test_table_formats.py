@@ -10,10 +10,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
+from scanning import scan
 
-from ser.config.data import DataConfig
 from ser.errors import UserError
-from ser.preparation.table import scan_table
 from ser.preparation.tables import reader
 from ser.preparation.tables.delimited import LONGEST_CELL
 from ser.preparation.tables.reader import read_table
@@ -27,18 +26,6 @@ FRAME = pd.DataFrame(
         "agreement": [1.0, 0.5, None, 0.25],
     }
 )
-
-
-@pytest.fixture
-def folder(tmp_path, write_tone) -> Path:
-    for number in range(4):
-        write_tone(tmp_path / f"{number}.wav", pitch=200 + 60 * number)
-    return tmp_path
-
-
-def scan(path: Path | str, cache: Path, **settings) -> pd.DataFrame:
-    data = DataConfig(corpora=[], table=str(path), cache_dir=str(cache), **settings)
-    return scan_table(path, data).utterances
 
 
 def write_excel(path: Path) -> None:
