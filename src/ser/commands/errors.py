@@ -135,6 +135,8 @@ def describe(error: Exception, kind: type = TrainConfig) -> str:
         hint = suggest_key(str(cause.full_key), kind)
         return f"{key} is not a setting{hint} (--help lists all settings)."
     problem = first_line(cause)
+    if re.fullmatch(r"Cannot (assign .* to Dict.*|merge DictConfig with ListConfig.*)", problem):
+        return f"{key} needs a mapping: set {key}.NAME=VALUE, or '{key}={{NAME: VALUE}}'."
     for name, words in (("Float", "a number"), ("Integer", "a whole number")):
         failed = rf"Value (.*) of type .* could not be converted to {name}"
         problem = re.sub(failed, rf"\1 is not {words}", problem)

@@ -14,7 +14,9 @@ from omegaconf import DictConfig
 
 from ser.commands.errors import one_line_errors, write_utf8
 from ser.config.compose import CONF, VERSION_BASE, register
+from ser.config.keys import suggest_key
 from ser.config.overrides import quote, unquote
+from ser.config.train import TrainConfig
 from ser.errors import UserError
 
 Job = Callable[[DictConfig], Any]
@@ -23,6 +25,7 @@ VALUED = {
     *("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn"),
     *("--config-dir", "-cd", "--experimental-rerun"),
 }
+FLAGS = {"--help", "-h", "--hydra-help", "--version", "--resolve"}
 # Hydra accepts one of these at a time.
 ACTIONS = {
     *("--run", "-r", "--multirun", "-m", "--cfg", "-c", "--info", "-i"),
@@ -49,23 +52,31 @@ def launch(name: str, kind: type, words: list[str], job: Job) -> None:
     with one_line_errors(kind=kind), hydra_on_python_3_14():
         register()
         main = hydra.main(version_base=VERSION_BASE, config_path=str(CONF), config_name=name)(run)
-        sys.argv = [typed[0], *arrange(words)]
+        sys.argv = [typed[0], *arrange(words, kind)]
         try:
             main()
         finally:
             sys.argv = typed
 
 
-def arrange(words: list[str]) -> list[str]:
+def arrange(words: list[str], kind: type = TrainConfig) -> list[str]:
     """The arguments for Hydra: options first, then the overrides, quoted.
 
-    argparse does not accept `-m` and other options between the overrides.
+    argparse does not accept `-m` and other options between the overrides. Raises UserError for an
+    option that Hydra does not have, with the name of a setting of `kind` like it.
     """
     options, overrides, left = [], [], iter(words)
     for word in left:
         if not word.startswith("-"):
             overrides.append(quote(word))
             continue
+        option = word.partition("=")[0]
+        if option not in VALUED | FLAGS | ACTIONS:
+            hint = suggest_key(option.lstrip("-").replace("-", "_"), kind)
+            raise UserError(
+                f"{option} is not an option{hint or ':'} settings are typed as key=value, without"
+                " dashes (--help lists them)"
+            )
         options.append(word)
         if word in VALUED:
             options += islice(left, 1)

@@ -32,6 +32,15 @@ def test_contradicting_options_are_refused():
         arrange(["-m", "seed=1,2", "--cfg", "job"])
 
 
+@pytest.mark.parametrize(
+    ("typed", "setting"),
+    [("--lr", "model.lr"), ("--learning-rate=1e-5", "model.lr"), ("--ckpt", "ckpt")],
+)
+def test_a_setting_typed_as_an_option_is_refused_and_named(typed, setting):
+    with pytest.raises(UserError, match=rf"{setting}\b"):
+        arrange(["data=ravdess", typed, "1e-5"])
+
+
 def test_a_lazy_help_text_is_accepted_and_malformed_ones_are_still_found():
     with hydra_on_python_3_14():
         assert add_lazy_argument().parse_args(["--lazy"]).lazy
