@@ -45,6 +45,14 @@ def ensemble(runs, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_a_member_that_is_named_twice_is_refused(runs, tmp_path):
+    done = invoke(
+        "ensemble", runs[0], f"{runs[0]}/checkpoints/best.ckpt", "--output", tmp_path / "x"
+    )
+    assert done.exit_code == 2
+    assert "twice" in done.output
+
+
 def test_an_ensemble_predicts_the_mean_of_its_members(runs, ensemble, write_tone, tmp_path):
     clip = write_tone(tmp_path / "clip.wav", seconds=1.1)
     [together] = Predictor.from_checkpoint(ensemble, "cpu")([clip])
@@ -72,6 +80,7 @@ def test_an_ensemble_is_exported_to_onnx_and_not_to_transformers(ensemble, tmp_p
     assert isinstance(done.exception, UserError)
 
 
+@pytest.mark.slow
 def test_a_classifier_from_elsewhere_is_evaluated_on_the_split_of_a_run(runs, tmp_path):
     """An export of the second run on the split of the first one, which is the same."""
     done = invoke("export", runs[1], "--to", "hf", "--output", tmp_path / "theirs")

@@ -35,6 +35,8 @@ def ensemble(
         if checkpoint is None:
             raise UserError(f"{member} is neither a run folder nor a checkpoint")
         opened.append(Checkpoint.open(checkpoint))
+        if opened[-1].path.resolve() in (each.path.resolve() for each in opened[:-1]):
+            raise UserError(f"{member} is given twice: name each member once")
     labels = [each.metadata.labels for each in opened]
     averaging.check_labels(labels, members)
     shares = tuple(1 / len(members) for _ in members)

@@ -65,10 +65,11 @@ class Difference:
 def differ(first: EvaluatedRun, other: EvaluatedRun) -> Difference | None:
     """How another run differs from the first; None without common utterances or equal classes.
 
-    Raises UserError if an utterance has two labels, because then the scores are of two tasks.
+    A synthetic clip has the name of a real one, but is another utterance. Raises UserError if an
+    utterance has two labels, because then the scores are of two tasks.
     """
     common = first.predictions.index.intersection(other.predictions.index)
-    if common.empty or set(first.labels) != set(other.labels):
+    if common.empty or set(first.labels) != set(other.labels) or first.synthetic != other.synthetic:
         return None
     one, two = first.predictions.loc[common], other.predictions.loc[common]
     if not (one["emotion"] == two["emotion"]).all():
@@ -120,7 +121,8 @@ class Comparison:
         """What a reader must know before choosing one of the runs."""
         runs = self.runs
         words = [texts.SYNTHETIC] if any(run.synthetic for run in runs.values()) else []
-        if len({frozenset(run.predictions.index) for run in runs.values()}) > 1:
+        evaluated = {(run.synthetic, frozenset(run.predictions.index)) for run in runs.values()}
+        if len(evaluated) > 1:
             words.append(
                 "The runs evaluated different utterances, so their scores are not comparable."
                 " Differences are over the utterances in common."
@@ -166,7 +168,11 @@ def describe_difference(difference: Difference | None) -> list[str]:
 
 
 def compare(runs: Sequence[EvaluatedRun]) -> Comparison:
-    """Score each run, and test its difference to the first."""
+    """Score each run, and test its difference to the first; UserError if one is given twice."""
+    folders = [run.folder.resolve() for run in runs]
+    for place, folder in enumerate(folders):
+        if folder in folders[:place]:
+            raise UserError(f"{runs[place].folder} is given twice: name each run once")
     named = dict(zip(name_apart(runs), runs, strict=True))
     first, *others = named
     return Comparison(

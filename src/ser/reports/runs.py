@@ -125,6 +125,4 @@ def name_apart(runs: Sequence[EvaluatedRun]) -> list[str]:
     folders = [run.name for run in runs]
     if len(set(folders)) == len(runs):
         return folders
-    paths = [str(run.folder) for run in runs]
-    repeated = [paths[:place].count(path) for place, path in enumerate(paths)]
-    return [f"{path} ({n + 1})" if n else path for path, n in zip(paths, repeated, strict=True)]
+    return [str(run.folder) for run in runs]

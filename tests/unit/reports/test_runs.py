@@ -1,6 +1,7 @@
 """Comparing and aggregating runs, from reports written by hand and from one of version 0.1."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 
+from ser.errors import UserError
 from ser.reports import aggregate, comparison
 from ser.reports.comparison import Difference
 from ser.reports.metrics_json import SCHEMA
@@ -33,8 +35,22 @@ def test_a_report_of_version_0_1_is_read_and_compared(name):
     run = read_run(folder)
     assert content["schema"] == 2
     assert run.scores.uar == pytest.approx(content["overall"]["uar"])
-    found = comparison.compare([run, read_run(folder / "report")])  # the same run twice
-    assert [difference.uar for difference in found.differences.values() if difference] == [0]
+    difference = comparison.differ(run, read_run(folder / "report"))
+    assert difference is not None
+    assert difference.uar == 0
+
+
+def test_a_run_that_is_named_twice_is_refused(write_run):
+    folder = write_run("a", right=0.5)
+    with pytest.raises(UserError, match="twice"):
+        comparison.compare([read_run(folder), read_run(folder / "report")])
+
+
+def test_synthetic_clips_are_not_the_real_ones_of_their_names(write_run):
+    real, other = (read_run(write_run(name, right=0.5)) for name in ("real", "synthetic"))
+    found = comparison.compare([real, replace(other, synthetic=True)])
+    assert found.differences == {"synthetic": None}
+    assert any("different utterances" in words for words in found.warnings())
 
 
 def test_a_run_without_a_report_says_how_to_get_one(tmp_path):
