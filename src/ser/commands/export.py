@@ -29,6 +29,7 @@ def export(
 
     if push is not None:
         hf_export.require_token()
+    typer.echo(f"Exporting {ckpt}, and comparing its outputs with the exported ones", err=True)
     if to == Target.hf:
         found = hf_export.export_hugging_face(ckpt, output, clips or [], raw=raw)
     else:
