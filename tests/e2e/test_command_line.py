@@ -36,7 +36,7 @@ def run(*arguments: str, watched: bool = False, **environment: str):
     )
 
 
-@pytest.mark.parametrize("name", ["train", "evaluate"])
+@pytest.mark.parametrize("name", [pytest.param("train", marks=pytest.mark.slow), "evaluate"])
 def test_help_explains_every_setting_and_imports_nothing_heavy(name):
     done = run(f"{name}.py", "--help", watched=True)
     assert done.returncode == 0
@@ -57,41 +57,87 @@ def test_cfg_job_shows_the_composed_configuration():
     assert done.stderr == "heavy imports: []\n"
 
 
+MISTAKES = [
+    (["train.py", "model.lrr=1"], ["model.lrr", "model.lr?"]),
+    (["train.py", "learning_rate=1"], ["learning_rate", "model.lr?"]),
+    (["train.py", "batch_size=4"], ["batch_size", "data.batch_size?"]),
+    (["train.py", "trainer.epochs=1"], ["trainer.epochs", "trainer.max_epochs?"]),
+    (["train.py", "model.lr=fast"], ["model.lr", "fast"]),
+    (["train.py", "model.lr=-1"], ["model.lr=-1.0"]),
+    (["train.py", "model.schedule=linaer"], ["model.schedule", "linear"]),
+    (["train.py", "callbacks.early_stopping.patience=x"], ["callbacks.early_stopping.patience"]),
+    (["train.py", "backbone=xlsr"], ["backbone=xlsr", "xlsr53"]),
+    (["train.py", "data.paths.tess=/nowhere"], ["data.paths.tess=/nowhere"]),
+    (["train.py", "ckpt=runs/none.ckpt"], ["ckpt=runs/none.ckpt", "run folder"]),
+    (["train.py", "ckpt=epoch=0-step=1.ckpt"], ["ckpt=epoch=0-step=1.ckpt"]),
+    (["train.py", "ckpt=OWNER/NAME"], ["ckpt=OWNER/NAME", "run folder"]),
+    (["train.py", "ckpt=src"], ["ckpt=src", "last.ckpt"]),
+    (["train.py", "seed"], ["seed", "key=value"]),
+    (["train.py", "data.labels=[a,b"], ["data.labels"]),
+    (["train.py", "--config-dir", "/nowhere"], ["/nowhere"]),
+    (["train.py", "-m", "--cfg", "job"], ["-m", "--cfg"]),
+    (["train.py", "-m", "data=synthetic", "model.lr=1e-3,1e9"], ["model.lr=1000000000.0"]),
+    (["evaluate.py"], ["ckpt=..."]),
+    (["evaluate.py", "ckpt=runs/none/x.ckpt"], ["ckpt=runs/none/x.ckpt"]),
+    (["evaluate.py", "ckpt=README.md", "part=tets"], ["part", "tets", "test"]),
+]  # fmt: skip
+MISTAKES_IN_FILES = [
+    ("modle: {lr: 1}", ["modle", "model?"]),
+    ("model: {lrr: 1}", ["model.lrr", "model.lr?"]),
+    ("model: {lr: fast}", ["model.lr", "fast"]),
+    ("trainer: {max_epoch: 3}", ["trainer.max_epoch", "trainer.max_epochs?"]),
+    ("callbacks: {early_stopping: {patienc: 3}}", ["callbacks.early_stopping.patienc"]),
+    ("split: {val: 2}", ["split.val=2.0"]),
+    ("model: [", ["mine_", ".yaml"]),
+]
+# Runs commands one after the other in one process, and tells how each ended.
+MANY = """
+import contextlib, io, json, runpy, sys
+ends = []
+for script, *arguments in json.load(sys.stdin):
+    sys.argv, output, errors = [script, *arguments], io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+        try:
+            code = runpy.run_path(script, run_name="__main__") and 0
+        except SystemExit as end:
+            code = end.code
+    heavy = {"torch", "lightning", "transformers", "pandas", "sklearn", "librosa"} & set(sys.modules)
+    ends.append([code, output.getvalue(), errors.getvalue(), sorted(heavy)])
+json.dump(ends, sys.stdout)
+"""
+
+
+@pytest.fixture(scope="module")
+def ends(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str, str, list[str]]]:
+    """How the commands with mistakes ended: exit code, output, errors, and heavy imports."""
+    folder = tmp_path_factory.mktemp("configs") / "größe (1)" / "experiment"
+    folder.mkdir(parents=True)
+    commands = {str(arguments): arguments for arguments, _ in MISTAKES}
+    for number, (content, _) in enumerate(MISTAKES_IN_FILES):
+        text = f"# @package _global_\n{content}\n"
+        (folder / f"mine_{number}.yaml").write_text(text, encoding="utf-8")
+        option = f"experiment=mine_{number}"
+        commands[content] = ["train.py", option, "--config-dir", str(folder.parent)]
+    typed = json.dumps([*commands.values()])
+    done = subprocess.run(
+        [sys.executable, "-c", MANY], cwd=ROOT, input=typed, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return dict(zip(commands, json.loads(done.stdout), strict=True))
+
+
 @pytest.mark.parametrize(
-    ("arguments", "named"),
-    [
-        (["train.py", "model.lrr=1"], ["model.lrr", "model.lr?"]),
-        (["train.py", "learning_rate=1"], ["learning_rate", "model.lr?"]),
-        (["train.py", "batch_size=4"], ["batch_size", "data.batch_size?"]),
-        (["train.py", "trainer.epochs=1"], ["trainer.epochs", "trainer.max_epochs?"]),
-        (["train.py", "model.lr=fast"], ["model.lr", "fast"]),
-        (["train.py", "model.lr=-1"], ["model.lr=-1.0"]),
-        (["train.py", "model.schedule=linaer"], ["model.schedule", "linear"]),
-        (["train.py", "callbacks.early_stopping.patience=x"], ["callbacks.early_stopping.patience"]),
-        (["train.py", "backbone=xlsr"], ["backbone=xlsr", "xlsr53"]),
-        (["train.py", "data.paths.tess=/nowhere"], ["data.paths.tess=/nowhere"]),
-        (["train.py", "ckpt=runs/none.ckpt"], ["ckpt=runs/none.ckpt", "run folder"]),
-        (["train.py", "ckpt=epoch=0-step=1.ckpt"], ["ckpt=epoch=0-step=1.ckpt"]),
-        (["train.py", "ckpt=OWNER/NAME"], ["ckpt=OWNER/NAME", "run folder"]),
-        (["train.py", "ckpt=src"], ["ckpt=src", "last.ckpt"]),
-        (["train.py", "seed"], ["seed", "key=value"]),
-        (["train.py", "data.labels=[a,b"], ["data.labels"]),
-        (["train.py", "--config-dir", "/nowhere"], ["/nowhere"]),
-        (["train.py", "-m", "--cfg", "job"], ["-m", "--cfg"]),
-        (["train.py", "-m", "data=synthetic", "model.lr=1e-3,1e9"], ["model.lr=1000000000.0"]),
-        (["evaluate.py"], ["ckpt=..."]),
-        (["evaluate.py", "ckpt=runs/none/x.ckpt"], ["ckpt=runs/none/x.ckpt"]),
-        (["evaluate.py", "ckpt=README.md", "part=tets"], ["part", "tets", "test"]),
-    ],
-)  # fmt: skip
-def test_a_mistake_is_one_line_at_once_that_names_the_key(arguments, named):
-    done = run(*arguments, watched=True)
-    assert done.returncode == 2
-    message, heavy = done.stderr.splitlines()
+    ("mistake", "named"),
+    [*((str(arguments), named) for arguments, named in MISTAKES), *MISTAKES_IN_FILES],
+)
+def test_a_mistake_is_one_line_at_once_that_names_the_key(ends, mistake, named):
+    code, output, errors, heavy = ends[mistake]
+    assert code == 2
+    [message] = errors.splitlines()
     assert message.startswith("error: ")
     assert [word for word in named if word not in message] == []
-    assert heavy == "heavy imports: []"
-    assert "Traceback" not in done.stdout
+    assert heavy == []
+    assert "Traceback" not in output
 
 
 def test_messages_have_one_form():
@@ -100,30 +146,6 @@ def test_messages_have_one_form():
     assert done.stderr == (
         "error: model.lrr is not a setting; did you mean model.lr? (--help lists all settings).\n"
     )
-
-
-@pytest.mark.parametrize(
-    ("content", "named"),
-    [
-        ("modle: {lr: 1}", ["modle", "model?"]),
-        ("model: {lrr: 1}", ["model.lrr", "model.lr?"]),
-        ("model: {lr: fast}", ["model.lr", "fast"]),
-        ("trainer: {max_epoch: 3}", ["trainer.max_epoch", "trainer.max_epochs?"]),
-        ("callbacks: {early_stopping: {patienc: 3}}", ["callbacks.early_stopping.patienc"]),
-        ("split: {val: 2}", ["split.val=2.0"]),
-        ("model: [", ["mine.yaml"]),
-    ],
-)
-def test_a_mistake_in_an_own_config_is_one_line_too(tmp_path, content, named):
-    folder = tmp_path / "größe (1)" / "experiment"
-    folder.mkdir(parents=True)
-    text = f"# @package _global_\n{content}\n"
-    (folder / "mine.yaml").write_text(text, encoding="utf-8")
-    done = run("train.py", "experiment=mine", "--config-dir", str(folder.parent), watched=True)
-    assert done.returncode == 2
-    assert [word for word in named if word not in done.stderr] == []
-    assert done.stderr.count("\n") == 2
-    assert "heavy imports: []" in done.stderr
 
 
 def test_a_job_does_not_change_the_working_folder(tmp_path):
@@ -156,6 +178,7 @@ def test_variables_left_over_from_a_launcher_are_one_message(tmp_path, corpora, 
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_without_network_and_copy_training_says_what_to_do(tmp_path):
     done = run(
         "train.py",

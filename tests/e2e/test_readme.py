@@ -95,6 +95,7 @@ def test_the_configuration_is_shown(tmp_path):
     assert done.returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "jobs"),
     [
@@ -177,6 +178,7 @@ def test_runs_are_compared(checkpoint, tmp_path, capsys):
     assert "other" in shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", chosen("ser prepare"))
 def test_data_are_prepared_as_documented(command, corpora, cache_dir, tmp_path, compose_config):
     from ser.commands.main import app
@@ -197,6 +199,7 @@ def test_data_are_prepared_as_documented(command, corpora, cache_dir, tmp_path, 
     assert (card / "data_card.html").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", chosen("ser evaluate"))
 def test_evaluation_commands_run(command, compose_config, checkpoint, tmp_path):
     from ser.commands.evaluate import run as evaluate
@@ -248,6 +251,7 @@ def adaptable(quick_config: Callable[..., Any], tmp_path_factory: pytest.TempPat
     return folder
 
 
+@pytest.mark.slow
 def test_a_model_is_adapted_as_documented(adaptable, tmp_path, write_tone, monkeypatch):
     """The commands in their order: a speaker is enrolled before it is used and forgotten."""
     from ser.commands.main import app

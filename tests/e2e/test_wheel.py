@@ -67,6 +67,7 @@ def test_the_wheel_holds_code_configs_templates_and_nothing_else(site):
         assert installed == {path.name for path in (ROOT / folder).rglob(f"*.{kind}")}
 
 
+@pytest.mark.slow
 def test_the_command_finds_its_configs_in_any_folder(site, elsewhere):
     assert run(site, elsewhere, "--version") == f"ser {ser.__version__}\n"
     assert "model.lr" in run(site, elsewhere, "train", "--help")

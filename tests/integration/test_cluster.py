@@ -78,6 +78,7 @@ def test_results_equal_those_of_the_local_engine_and_a_stopped_job_continues(
     assert not list((tmp_path / "out").glob("*.tmp"))
 
 
+@pytest.mark.slow
 def test_a_shard_whose_workers_die_is_given_up_and_named(table, trained, tmp_path, monkeypatch):
     monkeypatch.chdir(table.parent)
     paths = ["clips/0.wav", "clips/4.wav"]

@@ -225,6 +225,7 @@ def test_playing_draws_the_position_once_per_frame(page, write_tone, tmp_path):
     assert page.evaluate(requested) <= 4  # two frames, and an event in between
 
 
+@pytest.mark.slow
 def test_a_live_session_that_the_service_ends_says_why(open_page, predictor):
     with serving(create_demo(predictor, Limits(audio_seconds=2))) as address:
         page = open_page(address)
@@ -357,6 +358,7 @@ def test_the_address_may_hold_the_token_and_then_forgets_it(
         wait_for_answer(page)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("known", [True, False])
 def test_the_page_works_behind_a_path_prefix(open_page, predictor, write_tone, tmp_path, known):
     """As behind JupyterHub: the proxy strips the prefix, and the demo may not know it."""
@@ -396,6 +398,7 @@ def test_nothing_is_wider_than_the_screen(open_page, address, write_tone, tmp_pa
     assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
+@pytest.mark.slow
 def test_the_documentation_sends_the_token_of_the_user(open_page, predictor):
     with serving(create_demo(predictor, access=Access(token="secret"))) as address:
         page = open_page(f"{address}/docs")

@@ -120,6 +120,7 @@ def test_a_folder_with_other_weights_fails_the_parity_check(folder, checkpoint, 
     assert parity.difference == pytest.approx(0.01, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_adapters_are_merged(make_run, tmp_path):
     lora = make_run("model=lora")
     assert any("lora" in name for name in torch.load(lora, weights_only=True)["state_dict"])

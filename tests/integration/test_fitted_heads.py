@@ -22,6 +22,7 @@ def fitted(quick_config, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_head_can_be_fitted_at_several_speeds(quick_config, fitted, tmp_path):
     train(quick_config(tmp_path, *LINEAR))
     heads = [
@@ -68,6 +69,7 @@ def test_a_run_with_another_head_cannot_be_started_from(quick_config, fitted, tm
         train(quick_config(tmp_path, "split=stratified", f"init_from={fitted}"))
 
 
+@pytest.mark.slow
 def test_averaged_weights_are_validated_and_saved(quick_config, tmp_path):
     config = quick_config(tmp_path, "trainer.max_steps=4", "model.schedule=constant")
     config.callbacks["weight_averaging"] = WeightAveragingConfig(decay=0.5)

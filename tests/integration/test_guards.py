@@ -90,6 +90,7 @@ def test_a_collapsed_network_is_reported(quick_config, tmp_path, caplog):
     assert "UAR" in at_chance
 
 
+@pytest.mark.slow
 def test_a_network_that_learns_is_not_warned_about(quick_config, tmp_path, caplog):
     train(quick_config(tmp_path, "trainer.max_epochs=2"))
     assert warnings(caplog) == []

@@ -217,6 +217,7 @@ def test_pages_of_other_sites_are_refused(client):
         assert socket.receive_json()["type"] == "ready"
 
 
+@pytest.mark.slow
 def test_a_slow_network_skips_windows_and_answers_the_newest():
     with (
         TestClient(create_app(load_slow(0.4))) as client,
@@ -340,6 +341,7 @@ def test_foreign_hosts_are_refused_in_json(predictor):
         assert "error" in json.loads(refused.value.response.body or b"")
 
 
+@pytest.mark.slow
 def test_the_example_of_the_documentation_works(predictor, tmp_path):
     """docs/use.md shows a client; it streams a file here."""
     text = (ROOT / "docs" / "use.md").read_text()

@@ -40,6 +40,7 @@ def test_a_checkpoint_without_a_report_has_no_results(run, tmp_path):
     assert texts.SYNTHETIC in card.text
 
 
+@pytest.mark.slow
 def test_the_card_has_the_scores_of_the_report(run, tmp_path):
     evaluate(EvaluateConfig(ckpt=str(run)))
     write_model_card(run, tmp_path)

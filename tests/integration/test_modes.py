@@ -19,7 +19,9 @@ MODES = {
 }
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "mode", [pytest.param(mode, marks=[pytest.mark.slow] * (mode != "head")) for mode in MODES]
+)
 def test_a_mode_trains_and_its_checkpoint_is_all_that_is_needed(quick_config, tmp_path, mode):
     result = train(quick_config(tmp_path, *MODES[mode], *SHORT))
     checkpoint = Checkpoint.open(tmp_path / "checkpoints" / "best.ckpt")
@@ -32,9 +34,8 @@ def test_a_mode_trains_and_its_checkpoint_is_all_that_is_needed(quick_config, tm
     assert again.uar == pytest.approx(result.score, abs=0.02)
 
 
-@pytest.mark.parametrize(
-    "mode", [pytest.param(mode, marks=[pytest.mark.slow] * (mode != "top")) for mode in MODES]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", MODES)
 def test_a_resumed_mode_ends_with_the_weights_of_an_uninterrupted_one(quick_config, tmp_path, mode):
     options = [*MODES[mode], *SHORT, "model.schedule=constant", "model.warmup_ratio=0"]
     train(quick_config(tmp_path / "whole", *options, "trainer.max_epochs=2"))
@@ -46,6 +47,7 @@ def test_a_resumed_mode_ends_with_the_weights_of_an_uninterrupted_one(quick_conf
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
+@pytest.mark.slow
 def test_hidden_states_are_shared_by_the_runs_of_a_sweep(quick_config, tmp_path):
     options = ["model=head", f"data.cache_dir={tmp_path}", *SHORT]
     for run, choice in enumerate(["model.lr=1e-2", "model.label_smoothing=0.2"]):
@@ -62,6 +64,7 @@ def test_without_the_cache_nothing_is_written(quick_config, tmp_path):
     assert not (tmp_path / "hidden_states").exists()
 
 
+@pytest.mark.slow
 def test_every_remedy_for_imbalance_and_few_data_trains_together(quick_config, tmp_path):
     """And what changes with the epoch is not computed once."""
     result = train(

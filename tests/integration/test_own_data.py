@@ -44,6 +44,7 @@ def own(compose_config, cache_dir, tmp_path_factory):
     )
 
 
+@pytest.mark.slow
 def test_training_and_evaluation_work_without_speakers(own):
     assert own.checkpoint is not None
     scores = evaluate(EvaluateConfig(ckpt=str(own.checkpoint)))
@@ -105,6 +106,7 @@ def test_a_reused_split_is_stored_with_the_new_run(quick_config, tmp_path):
     assert evaluate(EvaluateConfig(ckpt=str(again.checkpoint))).utterances > 20
 
 
+@pytest.mark.slow
 def test_training_recordings_in_a_new_table_are_reported(trained, tmp_path):
     known = read(trained.parents[1] / "manifest.csv")
     copied = known[known["split"] == "train"].groupby("emotion").head(2)

@@ -51,6 +51,7 @@ def values(prediction: Prediction) -> list[float]:
     return list(prediction.probabilities.values())
 
 
+@pytest.mark.slow
 def test_the_predictor_loads_neither_lightning_nor_hydra():
     code = (
         "import sys, ser; assert 'torch' not in sys.modules; ser.Predictor;"

@@ -179,6 +179,7 @@ def test_a_mistake_is_one_line_at_once(arguments, named):
     assert done.stdout == "heavy: []\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "encoding",
     [

@@ -148,6 +148,7 @@ def test_a_browser_shows_the_report_without_errors(browser, folder, tmp_path, wi
     page.close()
 
 
+@pytest.mark.slow
 def test_some_corpora_of_the_training_can_be_evaluated(trained, folder, content, tmp_path):
     data = EvaluateDataConfig(corpora=["tess", "savee"])
     evaluate(EvaluateConfig(ckpt=str(trained), output_dir=str(tmp_path), data=data))
@@ -171,6 +172,7 @@ def narrow(quick_config, tmp_path_factory) -> Path:
     return checkpoint
 
 
+@pytest.mark.slow
 def test_a_new_corpus_is_evaluated_whole_with_the_classes_of_the_model(
     narrow, compose_config, tmp_path
 ):
@@ -195,6 +197,7 @@ def test_new_and_known_corpora_are_not_mixed(narrow):
         evaluate(EvaluateConfig(ckpt=str(narrow), data=data))
 
 
+@pytest.mark.slow
 def test_robustness_is_measured_on_request(narrow, tmp_path, monkeypatch):
     from ser.evaluation import robustness
 

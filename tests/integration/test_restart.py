@@ -119,6 +119,7 @@ def finished(quick_config, tmp_path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_resumed_unless_it_is_made_longer(quick_config, finished, caplog):
     with pytest.raises(UserError, match=r"trainer\.max_epochs=1"):
         train(quick_config(finished, *FEW, f"ckpt={finished}"))
@@ -146,6 +147,7 @@ def test_a_longer_run_that_is_killed_counts_as_unfinished(quick_config, finished
     assert not (finished / "result.json").exists()
 
 
+@pytest.mark.slow
 def test_a_run_that_stopped_early_is_finished(quick_config, tmp_path):
     few = ["trainer.limit_train_batches=1", "trainer.max_epochs=9", "model.lr=1e-30"]
     patience = "callbacks.early_stopping.patience=1"
@@ -160,6 +162,7 @@ def test_a_checkpoint_of_other_labels_is_refused_and_both_are_named(quick_config
         train(changed)
 
 
+@pytest.mark.slow
 def test_training_works_in_a_thread(quick_config, tmp_path):
     """Where no signal handlers can be installed, as in some notebooks and servers."""
     config, results = quick_config(tmp_path, *FEW), []

@@ -123,6 +123,7 @@ def counted(study: Any) -> int:
     return sum(trial.state.is_finished() and trial.number not in left_out for trial in study.trials)
 
 
+@pytest.mark.slow
 def test_a_search_keeps_its_runs_resumes_and_prints_the_best_command(tune, folder, capsys):
     space = [SPACE, "model.schedule=linear,cosine"]
     assert states(tune(2, *space)) == ["COMPLETE"] * 2
@@ -140,6 +141,7 @@ def test_a_search_keeps_its_runs_resumes_and_prints_the_best_command(tune, folde
     assert "--folder" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_trials_that_diverge_count_as_failed_and_the_search_continues(tune):
     wild = ["model.weight_decay=999", "model.warmup_ratio=0", "trainer.limit_train_batches=12"]
     study = tune(2, "model.lr=998.0,999.0", *wild)
@@ -157,6 +159,7 @@ def test_a_hopeless_trial_is_pruned(tune, monkeypatch):
     assert list(study.trials[0].intermediate_values) == [0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stop", "code"), [(KeyboardInterrupt(), 130), (SystemExit(143), 143)], ids=["INT", "TERM"]
 )

@@ -134,6 +134,7 @@ def test_trickled_headers_end_the_connection():
             pytest.fail("the connection was not closed")
 
 
+@pytest.mark.slow
 def test_bodies_and_answers_may_take_longer_than_headers():
     app = create_app(load_slow(1.5))
     content = write_noise(1)
@@ -317,6 +318,7 @@ def test_a_request_that_outlives_the_shutdown_leaves_no_traceback(start):
     assert not any("traceback" in line for line in served.lines())
 
 
+@pytest.mark.slow
 def test_the_demo_says_what_it_does_and_warns_of_an_open_address(tmp_path: Path):
     served = ServedCommand("demo", tmp_path / "log", "--host", "0.0.0.0", "--no-open")
     try:

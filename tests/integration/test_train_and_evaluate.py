@@ -225,6 +225,7 @@ def test_a_report_can_be_written_elsewhere(run, tmp_path):
     assert (tmp_path / "val" / "metrics.json").is_file()
 
 
+@pytest.mark.slow
 def test_the_last_checkpoint_is_the_last_one_and_not_the_best(quick_config, tmp_path):
     """With a learning rate of almost zero, no epoch is better than the first."""
     few = ["trainer.limit_train_batches=2", "trainer.max_epochs=3"]
@@ -268,6 +269,7 @@ def test_an_existing_run_is_not_overwritten(run, quick_config):
         train(quick_config(run.output_dir))
 
 
+@pytest.mark.slow
 def test_changed_corpora_are_not_evaluated(run, corpora, tmp_path, write_tone):
     copy = tmp_path / "copy"
     shutil.copytree(corpora, copy)
@@ -349,6 +351,7 @@ def test_a_config_from_python_trains(corpora, cache_dir, tmp_path):
         train(TrainConfig())
 
 
+@pytest.mark.slow
 def test_a_run_that_ends_within_an_epoch_is_validated_and_kept(quick_config, tmp_path):
     result = train(quick_config(tmp_path, "trainer.max_epochs=5", "trainer.max_steps=40"))
     last = Checkpoint.open(tmp_path / "checkpoints" / "last.ckpt").content
@@ -358,6 +361,7 @@ def test_a_run_that_ends_within_an_epoch_is_validated_and_kept(quick_config, tmp
     assert result.score > 0
 
 
+@pytest.mark.slow
 def test_another_metric_can_choose_the_best_checkpoint(quick_config, tmp_path):
     result = train(quick_config(tmp_path, "monitor=val/loss", "trainer.max_steps=2"))
     assert (result.monitor, result.checkpoint) == ("val/loss", tmp_path / "checkpoints/best.ckpt")

@@ -5,6 +5,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score
@@ -117,6 +118,7 @@ def speakers(draw) -> Manifest:
     return Manifest(table, pd.DataFrame(columns=pd.Index(DROPPED_COLUMNS)))
 
 
+@pytest.mark.slow
 @quick
 @given(
     speakers(),

@@ -55,6 +55,7 @@ def test_cancelled_reading_stops_and_leaves_the_file_open(name, recordings):
     assert len(np.concatenate(list(read_blocks(file)))) > SAMPLE_RATE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"format": "FLAC"}, {"format": "MP3"}, {"format": "OGG"}])
 def test_cancelling_a_long_recording_takes_little_time(options, tmp_path):
     path, minute = tmp_path / "long", speech(60.0, 44_100)
@@ -184,6 +185,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="maximal memory is counted in KiB on Linux")
 @pytest.mark.parametrize(
     ("rate", "channels", "seconds", "options"),

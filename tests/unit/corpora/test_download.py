@@ -142,6 +142,7 @@ def test_a_corpus_is_downloaded_once(kaggle, kaggle_cache):
     assert len(kaggle.requests) == asked
 
 
+@pytest.mark.slow
 def test_without_network_and_copy_one_message_names_both_solutions(monkeypatch):
     monkeypatch.setenv("KAGGLE_API_ENVIRONMENT", "LOCALHOST")  # no server is running
     with pytest.raises(UserError) as caught:
@@ -190,6 +191,7 @@ def test_an_answer_that_is_not_an_archive_is_one_message(kaggle):
         locate(CORPORA["tess"], None)
 
 
+@pytest.mark.slow
 def test_a_kill_while_unpacking_is_repaired_by_the_next_run(kaggle, kaggle_cache):
     words = [
         f"w{chr(97 + n // 26 // 26)}{chr(97 + n // 26 % 26)}{chr(97 + n % 26)}" for n in range(9000)
@@ -232,6 +234,7 @@ def test_an_incomplete_download_is_repeated_once(kaggle, kaggle_cache):
     assert len(kaggle.requests) == asked
 
 
+@pytest.mark.slow
 def test_an_incomplete_download_is_kept_without_network(kaggle_cache, monkeypatch):
     monkeypatch.setenv("KAGGLE_API_ENVIRONMENT", "LOCALHOST")
     finish(kaggle_cache, HANDLE, 1)

@@ -87,6 +87,7 @@ def test_finished_corpora_are_not_rewritten(corpora):
     assert [path.stat().st_mtime_ns for path in sorted(corpora.rglob("*"))] == before
 
 
+@pytest.mark.slow
 def test_length_and_level_of_a_clip_do_not_depend_on_its_emotion(
     corpora: Path, cache_dir: Path, build_manifest: Any
 ):

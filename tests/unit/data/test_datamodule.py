@@ -184,6 +184,7 @@ def waveforms(data: EmotionDataModule, epoch: int) -> dict[int, torch.Tensor]:
     }
 
 
+@pytest.mark.slow
 def test_augmentation_depends_on_the_epoch_and_not_on_the_worker(make_data):
     noise = "data.augment.noise=1"
     first = waveforms(make_data(noise), 0)

@@ -117,6 +117,7 @@ def test_trainable_encoders_use_convolutions_and_frozen_ones_products(make_netwo
         assert not feature_encoder.prefers_products(layers, torch.device("cuda"))
 
 
+@pytest.mark.slow
 def test_compiled_encoders_give_the_same_features(make_network):
     layers = make_network().base_model.feature_extractor.conv_layers
     waveforms, lengths = torch.randn(2, 4000), torch.tensor([4000, 3000])

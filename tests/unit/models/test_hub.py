@@ -93,6 +93,7 @@ def hub(tmp_path, kinds) -> Iterator[str]:
         server.shutdown()
 
 
+@pytest.mark.slow
 def test_a_backbone_is_downloaded_although_the_hub_is_busy_and_cuts_connections(tmp_path, hub):
     offline = {"HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"}
     settings = {name: value for name, value in os.environ.items() if name not in offline}

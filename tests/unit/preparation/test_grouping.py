@@ -84,6 +84,7 @@ def test_sentences_must_be_known_and_at_least_three(table, split, spoken):
         split(spoken(24, "ravdess", ("01", "02")), "sentence")
 
 
+@pytest.mark.slow
 def test_savee_has_enough_sentences_for_a_sentence_split(split):
     """Names as in the real corpus; most sentences occur in one emotion only."""
     parse = CORPORA["savee"].parse

@@ -230,6 +230,7 @@ CORPUS = Corpus(name="birds", title="Birds", licence="", citation="", parse=pars
 """
 
 
+@pytest.mark.slow
 def test_a_corpus_of_an_installed_package_is_prepared_by_its_name(tmp_path, write_tone):
     """As the guide in CONTRIBUTING.md says: an entry point, and no change to this package."""
     installed = tmp_path / "site/birds-1.0.dist-info"

@@ -92,6 +92,7 @@ def test_cells_that_begin_a_formula_are_escaped_in_tables_for_people(build_resul
     assert restored["emotion"].tolist() == result.predicted.utterances["emotion"].tolist()
 
 
+@pytest.mark.slow
 def test_a_report_that_fails_leaves_the_previous_one(build_result, tmp_path, monkeypatch):
     folder = tmp_path / "report"
     report.write(build_result(), folder)
@@ -110,6 +111,7 @@ def robustness() -> Robustness:
     return Robustness(10, Point(0, 0.5, 0.6), {"noise": [Point(30, 0.4, 0.5), Point(0, 0.2, 0.3)]})
 
 
+@pytest.mark.slow
 def test_robustness_stays_until_the_checkpoint_changes(build_result, tmp_path):
     folder, result = tmp_path / "report", build_result()
     report.write(replace(result, robustness=robustness()), folder)
