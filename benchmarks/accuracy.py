@@ -9,6 +9,10 @@ recipe is `experiment=layers`. Every head is fitted to the training and validati
 fold; validation chooses nothing, and the test part is used for scores only. The pooled features
 are computed once for all rows and kept in `data.cache_dir`.
 
+With `acoustic`, the classic baseline of `ser baseline` takes the place of the network: a linear
+model or an SVM on statistics of MFCC, pitch and energy. Cross-validation over the training speakers
+chooses between them, and their regularisation.
+
 With `model.standardize=speaker`, all recordings of a test speaker are adapted to, or with `clips=N`
 only N random ones of them.
 """
@@ -25,15 +29,20 @@ from numpy.typing import NDArray
 from protocols import PROTOCOLS, Protocol
 
 from ser.audio.cache import AudioCache
+from ser.config.baseline import FeatureSet
 from ser.config.compose import compose_command
 from ser.config.model import Standardize
 from ser.config.train import TrainConfig
+from ser.evaluation.baseline import extract
 from ser.metrics.intervals import Interval, count_by_speaker, find_intervals
-from ser.metrics.scores import score
+from ser.metrics.scores import score, to_indices
 from ser.models.network import EmotionNetwork
 from ser.models.standardization import Standardization, Statistics
+from ser.preparation.manifest import Manifest
 from ser.preparation.prepare import prepare
 from ser.system.libraries import silence_warnings
+from ser.training.baseline import Features
+from ser.training.baseline import fit as fit_baseline
 from ser.training.features import PartFeatures, collect
 from ser.training.head import choose, list_candidates
 from ser.training.provenance import processor
@@ -50,6 +59,7 @@ PLACES = (
 )  # of this machine
 ENOUGH_SPEAKERS = 10  # below, the score of each speaker is shown instead of an interval
 CLIPS = "clips="
+ACOUSTIC = "acoustic"
 DRAWS = 5  # random choices of clips, whose scores are averaged
 
 
@@ -88,27 +98,36 @@ def main(name: str, overrides: list[str]) -> None:
     silence_warnings()
     protocol, started = PROTOCOLS[name], time.perf_counter()
     counts = [int(word.removeprefix(CLIPS)) for word in overrides if word.startswith(CLIPS)]
-    settings = [word for word in overrides if not word.startswith(CLIPS)]
-    clips = counts[0] if counts else None
-    folds = [measure(protocol, [*words, *settings], clips) for words in protocol.folds]
+    settings = [w for w in overrides if not w.startswith(CLIPS) and w != ACOUSTIC]
+    clips, known = counts[0] if counts else None, {}
+    folds = []
+    for words in protocol.folds:
+        config, manifest, cache = prepare_fold(protocol, [*words, *settings])
+        if ACOUSTIC in overrides:
+            folds.append(measure_baseline(config, manifest, cache, known))
+        else:
+            folds.append(measure(config, manifest, cache, clips))
     changed = [word for word in overrides if not word.startswith(PLACES)]
     row = describe((name, *changed), protocol, folds, time.perf_counter() - started)
     write_row(row)
     print(row)
 
 
-def measure(protocol: Protocol, words: list[str], clips: int | None) -> Fold:
+def prepare_fold(protocol: Protocol, words: list[str]) -> tuple[TrainConfig, Manifest, AudioCache]:
+    settings = ["experiment=layers", *protocol.settings, *words, "output_dir=unused"]
+    config = compose_command("train", settings, TrainConfig)
+    cache = AudioCache(Path(config.data.cache_dir))
+    return config, prepare(config.data, config.split, cache), cache
+
+
+def measure(config: TrainConfig, manifest: Manifest, cache: AudioCache, clips: int | None) -> Fold:
     """Fit a head to the training and validation part of a fold, and predict its test part.
 
     `clips` are adapted to per test speaker; all of them if None.
     """
-    settings = ["experiment=layers", *protocol.settings, *words, "output_dir=unused"]
-    config = compose_command("train", settings, TrainConfig)
     adapts = config.model.standardize == Standardize.speaker
     if clips is not None and not adapts:
         sys.exit(f"{CLIPS}{clips} needs model.standardize=speaker")
-    cache = AudioCache(Path(config.data.cache_dir))
-    manifest = prepare(config.data, config.split, cache)
     module, data = build(config, manifest, cache)
     network = module.network.eval()
     trainer = build_trainer(replace(config, callbacks={}, logger={}))
@@ -126,6 +145,31 @@ def measure(protocol: Protocol, words: list[str], clips: int | None) -> Fold:
     predictions, picked, validated = fit(train, test, network, config)
     names = tuple(config.data.label_space)
     return Fold(utterances, test.labels, predictions, names, picked, validated)
+
+
+def measure_baseline(
+    config: TrainConfig, manifest: Manifest, cache: AudioCache, known: dict[str, Features]
+) -> Fold:
+    """Fit the acoustic baseline as `measure` fits a head.
+
+    `known` holds the features by content of a recording. Those of this fold are added to it.
+    """
+    table = manifest.utterances
+    new = table[~table["content"].isin(known.keys())].drop_duplicates("content")
+    if len(new):
+        values = extract(new, cache, config, FeatureSet.classic)
+        known |= dict(zip(new["content"], values, strict=True))
+    train = pd.concat([manifest.part("train"), manifest.part("val")])
+    test, names = manifest.part("test"), tuple(config.data.label_space)
+    fitted = fit_baseline(
+        np.stack([known[content] for content in train["content"]]),
+        to_indices(train["emotion"], names, "labels"),
+        train["speaker"].tolist(),
+        seed=config.seed,
+    )
+    logits = fitted.logits(np.stack([known[content] for content in test["content"]]), len(names))
+    labels = to_indices(test["emotion"], names, "labels")
+    return Fold(test, labels, logits.argmax(1), names, str(fitted.candidate), fitted.score)
 
 
 def join(parts: list[PartFeatures]) -> PartFeatures:

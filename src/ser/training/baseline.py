@@ -16,6 +16,7 @@ from sklearn.metrics import recall_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
+from threadpoolctl import threadpool_limits
 
 from ser.audio.recording import SAMPLE_RATE, Waveform
 from ser.config.baseline import Classifier, FeatureSet
@@ -93,7 +94,8 @@ def fit(
         return float(recall_score(labels, predicted, average="macro", zero_division=never))
 
     candidates = [each for each in CANDIDATES if kind in (each.kind, Classifier.auto)]
-    scores = {each: evaluate(each) for each in candidates}
+    with threadpool_limits(1):  # several threads are slower on matrices of this size
+        scores = {each: evaluate(each) for each in candidates}
     best = max(candidates, key=lambda each: scores[each])
     log.info("Chosen by cross-validation: %s, UAR %.3f", best, scores[best])
     return Baseline(best.create().fit(features, labels), best, scores[best])

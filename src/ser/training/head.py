@@ -17,6 +17,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import recall_score
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+from threadpoolctl import threadpool_limits
 
 from ser.config.model import HeadFit
 from ser.models.network import EmotionNetwork
@@ -83,10 +84,14 @@ class LinearHead:
     classes: NDArray[np.int64]
     candidate: Candidate
 
+    def logits(self, features: Features) -> Features:
+        """Logits (utterances, classes) of features (copies, utterances, size), averaged."""
+        copies = (features - self.mean) / self.scale @ self.weight.T + self.bias
+        return copies.mean(axis=0)
+
     def predict(self, features: Features) -> NDArray[np.int64]:
-        """Labels (utterances,) of features (copies, utterances, size), by their mean logits."""
-        known = (features - self.mean) / self.scale @ self.weight.T + self.bias
-        return self.classes[known.mean(axis=0).argmax(axis=1)]
+        """Labels (utterances,) of features (copies, utterances, size)."""
+        return self.classes[self.logits(features).argmax(axis=1)]
 
     def install(self, network: EmotionNetwork, standardization: Standardization) -> None:
         """Make this the head of a network without projector.
@@ -143,23 +148,45 @@ def choose(
     Features are (copies, utterances, size). A head is fitted to all copies of the utterances, and
     its logits are averaged over the copies.
     """
+    return select(cross_validate(features, labels, groups, candidates, seed, blocks), labels)
+
+
+def cross_validate(
+    features: Features,
+    labels: NDArray[np.int64],
+    groups: Sequence[str],
+    candidates: Sequence[Candidate],
+    seed: int = 0,
+    blocks: int = 1,
+) -> dict[Candidate, Features]:
+    """The logits (utterances, classes) of each candidate, fitted without the group it predicts.
+
+    They are -inf for a class that has no utterance in the other groups.
+    """
     folds = list(split_folds(labels, groups, seed))
 
-    def predict(candidate: Candidate) -> NDArray[np.int64]:
-        predicted = np.empty_like(labels)
+    def predict(candidate: Candidate) -> Features:
+        logits = np.full((len(labels), labels.max() + 1), -np.inf)
         for train, test in folds:
             head = candidate.fit_copies(features[:, train], labels[train], blocks)
-            predicted[test] = head.predict(features[:, test])
-        return predicted
+            logits[np.ix_(test, head.classes)] = head.logits(features[:, test])
+        return logits
 
-    never: Any = 0.0  # the stubs of scikit-learn allow only "warn"
     run: Any = Parallel(n_jobs=-1, backend="threading")
-    predicted = dict(zip(candidates, run(delayed(predict)(c) for c in candidates), strict=True))
+    with threadpool_limits(1):  # BLAS with threads of its own in each of ours is five times as slow
+        results = run(delayed(predict)(candidate) for candidate in candidates)
+    return dict(zip(candidates, results, strict=True))
+
+
+def select(logits: dict[Candidate, Features], labels: NDArray[np.int64]) -> Choice:
+    """The candidate with the best UAR by cross-validated logits (utterances, classes)."""
+    never: Any = 0.0  # the stubs of scikit-learn allow only "warn"
+    predicted = {candidate: values.argmax(axis=1) for candidate, values in logits.items()}
     scores = {
         candidate: float(recall_score(labels, values, average="macro", zero_division=never))
         for candidate, values in predicted.items()
     }
-    best = max(candidates, key=lambda each: scores[each])
+    best = max(scores, key=lambda each: scores[each])
     return Choice(best, scores, predicted[best])
 
 

@@ -21,7 +21,14 @@ from ser.models.state_cache import HiddenStateCache
 from ser.preparation.manifest import Manifest
 from ser.system.progress import progress_bar
 from ser.training.features import PartFeatures, standardize_copies
-from ser.training.head import Candidate, Choice, choose, list_candidates
+from ser.training.head import (
+    Candidate,
+    Choice,
+    Features,
+    cross_validate,
+    list_candidates,
+    select,
+)
 from ser.training.train import build
 from ser.training.trainer import build_trainer
 
@@ -106,7 +113,7 @@ def probe(
     ]
     tables = {part: manifest.part(part) for part in parts}
     candidates = list_candidates(config.model.fit, config.model.fit_strengths)
-    probes = []
+    probes, validated = [], {}
     with progress_bar("layers") as progress:
         for layers in progress.track(list_layers(module.network.depth), description="Probing"):
             described = {
@@ -117,7 +124,10 @@ def probe(
                 )
                 for part, table in tables.items()
             }
-            probes.append(probe_layers(layers, described, config, candidates))
+            if len(layers) == 1:
+                validated[layers[0]] = validate(described["train"], config, candidates)
+            logits = average([validated[layer] for layer in layers])
+            probes.append(fit_layers(layers, described, config, logits))
     labels, synthetic = module.metadata.labels, module.metadata.synthetic
     return ProbeResult(probes, tables, labels, list(config.command), synthetic)
 
@@ -139,20 +149,32 @@ def read_layers(
     return np.array(rows, np.float32)
 
 
-def probe_layers(
+def validate(
+    train: PartFeatures, config: TrainConfig, candidates: list[Candidate]
+) -> dict[Candidate, Features]:
+    """The cross-validated logits (utterances, classes) of each candidate on one layer."""
+    scaled, _ = standardize_copies(train.values, train.groups(config.model.standardize), config)
+    return cross_validate(scaled, train.labels, train.left_out(config), candidates, config.seed)
+
+
+def average(layers: list[dict[Candidate, Features]]) -> dict[Candidate, Features]:
+    """The logits of each candidate on joined layers, which are the mean of those of the layers."""
+    return {each: np.mean([logits[each] for logits in layers], axis=0) for each in layers[0]}
+
+
+def fit_layers(
     layers: list[int],
     parts: dict[str, PartFeatures],
     config: TrainConfig,
-    candidates: list[Candidate],
+    logits: dict[Candidate, Features],
 ) -> LayerProbe:
-    """Choose a candidate for some layers on the training part, and predict all parts with it."""
-    train, blocks = parts["train"], len(layers)
-    groups = train.groups(config.model.standardize)
-    scaled, standardization = standardize_copies(train.values, groups, config)
-    choice = choose(
-        scaled, train.labels, train.left_out(config), candidates, seed=config.seed, blocks=blocks
+    """Choose a candidate by cross-validated logits, fit it, and predict the other parts."""
+    train = parts["train"]
+    scaled, standardization = standardize_copies(
+        train.values, train.groups(config.model.standardize), config
     )
-    head = choice.best.fit_copies(scaled, train.labels, blocks)
+    choice = select(logits, train.labels)
+    head = choice.best.fit_copies(scaled, train.labels, len(layers))
     predictions = {
         name: head.predict(np.stack([standardization.apply(copy) for copy in part.values]))
         for name, part in parts.items()
