@@ -211,6 +211,7 @@ def test_a_file_ends_a_live_session_that_has_not_begun(page, write_tone, tmp_pat
     assert page.locator(".active").count() == 0
 
 
+@pytest.mark.slow
 def test_playing_draws_the_position_once_per_frame(page, write_tone, tmp_path):
     page.set_input_files("#file", write_tone(tmp_path / "tone.wav", seconds=5))
     wait_for_answer(page)
@@ -322,6 +323,7 @@ def test_emotions_and_examples_are_text_whatever_they_hold(
         assert page.locator("img").count() == 1  # the spectrogram
 
 
+@pytest.mark.slow
 def test_a_protected_demo_asks_for_the_token(open_page, predictor, write_tone, tmp_path):
     path = write_tone(tmp_path / "tone.wav")
     examples = synthetic_examples(predictor.labels)

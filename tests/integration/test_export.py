@@ -130,6 +130,7 @@ def test_adapters_are_merged(make_run, tmp_path):
     AutoModelForAudioClassification.from_pretrained(tmp_path / "hf")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "setting"),
     [

@@ -49,6 +49,7 @@ def test_an_evaluation_can_average_over_speeds(fitted):
     assert not np.allclose(plain, averaged)
 
 
+@pytest.mark.slow
 def test_training_starts_from_the_weights_and_the_head_of_another_run(
     quick_config, fitted, tmp_path
 ):

@@ -57,6 +57,7 @@ def test_tensorboard_has_the_audio_of_the_worst_errors_and_a_table(quick_config,
     assert 0 <= events.Scalars("speed/data_wait")[0].value < 1
 
 
+@pytest.mark.slow
 def test_seconds_of_audio_are_counted_if_batches_are_hidden_states(quick_config, tmp_path):
     options = ["model=head", "model.freeze_feature_encoder=true", "trainer.log_every_n_steps=1"]
     train(quick_config(tmp_path, *options))

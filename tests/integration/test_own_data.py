@@ -60,6 +60,7 @@ def test_training_and_evaluation_work_without_speakers(own):
     assert metrics["overall"]["no_interval"] != ""
 
 
+@pytest.mark.slow
 def test_a_table_that_was_moved_is_recognised(own, tmp_path):
     moved = tmp_path / "moved"
     shutil.copytree(own.output_dir.parent / "data", moved)

@@ -58,7 +58,7 @@ MODES = {
     "checkpointing": ["model.gradient_checkpointing=true"],
     "bf16": ["trainer.precision=bf16-mixed"],
 }
-FAST = ("full", "linear", "joined")
+FAST = ("full", "linear")
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +187,7 @@ def test_what_a_probe_chooses_itself_is_refused(word):
     assert word.partition("=")[0] in str(done.exception)
 
 
+@pytest.mark.slow
 def test_predictions_do_not_depend_on_the_batch(predictor, clip, tmp_path, write_tone):
     longer = write_tone(tmp_path / "longer.wav", 300, seconds=2.7)
     [alone] = predictor([clip])

@@ -40,6 +40,7 @@ def test_every_job_leaves_the_aggregate_of_the_jobs_so_far(quick_config, tmp_pat
     )  # a sweep is steered by validation, never by test
 
 
+@pytest.mark.slow
 def test_without_evaluate_the_test_part_is_not_looked_at(quick_config, tmp_path):
     run(quick_config(tmp_path / "0", "trainer.max_steps=2"), sweep=tmp_path)
     assert not list(tmp_path.rglob("metrics.json"))

@@ -112,6 +112,7 @@ def test_logits_are_kept_in_the_order_of_the_predictions(folder, content):
     assert [content["labels"][index] for index in logits.argmax(axis=1)] == predicted.tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "scheme"), [(1200, "light"), (1200, "dark"), (390, "light")])
 def test_a_browser_shows_the_report_without_errors(browser, folder, tmp_path, width, scheme):
     alone = tmp_path / "alone.html"  # without its folder: it has to hold everything itself

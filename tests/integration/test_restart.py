@@ -129,6 +129,7 @@ def test_a_finished_run_is_not_resumed_unless_it_is_made_longer(quick_config, fi
     assert Checkpoint.open(finished / "checkpoints" / "last.ckpt").content["epoch"] == 1
 
 
+@pytest.mark.slow
 def test_a_run_killed_after_its_last_checkpoint_is_closed(quick_config, finished, tmp_path):
     """Without training any further."""
     result = json.loads((finished / "result.json").read_text())

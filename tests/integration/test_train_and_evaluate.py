@@ -305,6 +305,7 @@ def test_loss_falls_and_the_network_trains_in_training_mode(quick_config, tmp_pa
     assert losses[-1] < losses[0] / 2
 
 
+@pytest.mark.slow
 def test_uniform_padding_csv_logging_and_a_linear_schedule_train_too(quick_config, tmp_path):
     result = train(
         quick_config(

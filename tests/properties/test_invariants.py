@@ -86,6 +86,7 @@ def recordings(draw) -> Manifest:
     return Manifest(pd.concat([table, mirrors], ignore_index=True), empty)
 
 
+@pytest.mark.slow
 @quick
 @given(recordings(), st.integers(0, 5))
 def test_deduplication_drops_conflicts_whole_keeps_one_of_the_rest_and_loses_nothing(

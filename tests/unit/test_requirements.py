@@ -2,6 +2,7 @@
 
 import ast
 import sys
+from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
 
@@ -23,17 +24,21 @@ def imported_packages() -> set[str]:
     return found - set(sys.stdlib_module_names) - {"ser"}
 
 
+@cache
+def requirements(name: str) -> list[Requirement]:
+    try:
+        return [Requirement(each) for each in requires(name) or []]
+    except PackageNotFoundError:  # of an extra that the tests do not need
+        return []
+
+
 def installed_with(project: str, extra: str = "") -> set[str]:
     """The distributions that a project installs, those without a local copy included."""
     found: set[str] = set()
     open_ends = [(project, extra)]
     while open_ends:
         name, extra = open_ends.pop()
-        try:
-            wanted = [Requirement(each) for each in requires(name) or []]
-        except PackageNotFoundError:  # an extra that the tests do not need
-            continue
-        for each in wanted:
+        for each in requirements(name):
             if each.marker is None or each.marker.evaluate({"extra": extra}):
                 known = canonicalize_name(each.name)
                 if known not in found:
@@ -46,8 +51,8 @@ def test_each_import_is_of_a_required_package():
     project = "speech-emotion"
     extras = {
         str(marker).partition('extra == "')[2].partition('"')[0]
-        for each in requires(project) or []
-        if "extra ==" in str(marker := Requirement(each).marker)
+        for each in requirements(project)
+        if "extra ==" in str(marker := each.marker)
     } - FOR_DEVELOPMENT
     required = installed_with(project)
     for extra in extras:

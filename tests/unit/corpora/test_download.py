@@ -175,6 +175,7 @@ def test_a_refusal_is_not_retried(kaggle):
     assert len(kaggle.requests) == 1
 
 
+@pytest.mark.slow
 def test_a_broken_download_is_resumed(kaggle):
     kaggle.archive = pack(["TESS/OAF_Fear/OAF_back_fear.wav"], bytes(range(256)) * 20_000)
     kaggle.cut = 3_000_000
@@ -220,6 +221,7 @@ def test_a_dataset_that_a_notebook_mounts_is_used_where_it_is(tmp_path, monkeypa
     assert HANDLE in source.origin
 
 
+@pytest.mark.slow
 def test_an_incomplete_download_is_repeated_once(kaggle, kaggle_cache):
     source = locate(CORPORA["tess"], None)
     [wav] = source.folder.rglob("*.wav")
@@ -244,6 +246,7 @@ def test_an_incomplete_download_is_kept_without_network(kaggle_cache, monkeypatc
     assert find_finished(HANDLE) == source
 
 
+@pytest.mark.slow
 def test_the_manifest_records_the_origin_of_the_files(kaggle, tmp_path, write_tone):
     from ser.audio.cache import AudioCache
     from ser.config.data import DataConfig

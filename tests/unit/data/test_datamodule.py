@@ -59,6 +59,7 @@ def test_batches_have_few_different_lengths_and_little_padding(make_data):
     assert sum(int(mask.sum()) for mask in masks) > 0.9 * sum(map(torch.numel, masks))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [[], ["data.augment.speed=1"]], ids=["plain", "slowed down"])
 def test_a_budget_of_seconds_includes_all_padding(make_data, options):
     data = make_data("data.max_batch_seconds=20", *options)

@@ -69,6 +69,7 @@ def test_trimmed_copies_of_another_speaker_fail_a_speaker_split(tmp_path, corpor
     assert prepare(data, split).utterances["recording"].nunique() == len(table)
 
 
+@pytest.mark.slow
 def test_preparation_does_not_import_torch(corpora, cache_dir):
     code = (
         "import sys; from ser.commands.main import app; app(sys.argv[1:], standalone_mode=False);"

@@ -270,6 +270,7 @@ def test_the_notice_of_the_ai_act_is_in_both_forms(build_result):
         assert "Article 50(3)" in text
 
 
+@pytest.mark.slow
 def test_a_model_from_elsewhere_is_not_described_by_the_run_whose_data_it_is_evaluated_on(
     build_result, tmp_path
 ):

@@ -100,6 +100,7 @@ def display(written: str) -> list[str]:
     return [line.rstrip() for line in lines if line.strip()]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/ptmx").exists(), reason="no pseudo-terminals here")
 @pytest.mark.parametrize("columns", [80, 120])
 def test_log_lines_survive_the_progress_bar(columns):
