@@ -103,7 +103,7 @@ def share(path: Path) -> None:
 
 def flush(path: Path) -> None:
     """Wait until a file is on the disk."""
-    with path.open("rb") as file:
+    with path.open("rb+") as file:  # Windows flushes only what is open for writing
         os.fsync(file.fileno())
 
 
