@@ -105,6 +105,24 @@ def test_exported_files_have_the_permissions_of_new_files(folder, tmp_path):
     assert {file.stat().st_mode for file in folder.iterdir()} == {ordinary}
 
 
+def test_changed_weights_of_an_exported_folder_are_noticed(folder, tmp_path):
+    copied = shutil.copytree(folder, tmp_path / "copied")
+    weights = bytearray((copied / "model.safetensors").read_bytes())
+    weights[-1000] ^= 1
+    (copied / "model.safetensors").write_bytes(weights)
+    with pytest.raises(UserError, match="checksum"):
+        Predictor.from_checkpoint(copied, "cpu")
+
+
+def test_without_a_description_of_the_input_the_default_is_used(folder, tmp_path, clip, caplog):
+    copied = shutil.copytree(folder, tmp_path / "copied")
+    (copied / "preprocessor_config.json").unlink()
+    [expected] = Predictor.from_checkpoint(folder, "cpu")([clip])
+    [found] = Predictor.from_checkpoint(copied, "cpu")([clip])
+    assert found.probabilities == expected.probabilities
+    assert "preprocessor_config.json" in caplog.text
+
+
 def test_a_folder_with_other_weights_fails_the_parity_check(folder, checkpoint, tmp_path):
     broken = tmp_path / "broken"
     broken.mkdir()

@@ -222,3 +222,9 @@ def test_sigterm_leaves_nothing_half_written(run, tmp_path):
     waiting.terminate()
     assert waiting.wait(20) == 143
     assert list(tmp_path.iterdir()) == []
+
+
+def test_empty_standard_input_is_a_failure(run):
+    done = CliRunner().invoke(app, ["predict", "-", "--ckpt", str(run)], input="")
+    assert done.exit_code == 1
+    assert json.loads(done.stdout) == []

@@ -66,6 +66,7 @@ class OpenRecording:
         self, file: BinaryIO, cancelled: Cancelled = None, channel: int | None = None
     ) -> None:
         self._file, self._cancelled, self._channel = file, cancelled, channel
+        self.note = ""
         self._start()
 
     def _start(self) -> None:
@@ -81,10 +82,14 @@ class OpenRecording:
         self._decoder.close()
 
     def blocks(self) -> Iterator[Mono]:
-        """Consecutive mono samples (time,), int16 or float32, a few seconds at most."""
+        """Consecutive mono samples (time,), int16 or float32, a few seconds at most.
+
+        After the last one, `note` says how a fault of the recording was repaired.
+        """
         mix = Mixer(self._channel)
         while len(block := self._decoder.read()):
             yield mix(block)
+        self.note = mix.note
 
     def read(self, start: float = 0.0, end: float = 0.0) -> Recording:
         """The part from `start` to `end` seconds (0: to the end of the recording).

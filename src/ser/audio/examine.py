@@ -27,6 +27,7 @@ from ser.audio.resample import resample
 from ser.system.files import identify
 
 DECODER = 2  # a change to what is decoded from some files needs a new number
+COARSE = 64  # steps of 16 bits; a recording with a smaller range is quiet, not clipped
 CLIPPED = 0.1  # share of samples that stay at the limit
 FEW_SAMPLES = 100  # in fewer, a share of a tenth means nothing
 
@@ -125,6 +126,8 @@ def check_samples(recording: Recording) -> float:
         raise AudioError(Fault.NOT_FINITE)
     if highest - lowest < SILENCE * full_scale:  # a constant offset is silence, too
         raise AudioError(Fault.SILENT)
+    if highest - lowest < COARSE / 32768 * full_scale:  # too few steps to tell
+        return 0.0
     limit *= 0.999
     if samples.dtype == np.int16:  # comparing integers takes a third of the time
         limit = math.ceil(limit)

@@ -17,7 +17,7 @@ SUFFIXES = frozenset(
     {".wav", ".wave", ".rf64", ".w64", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".sph"}
     | {".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".m4a", ".aac", ".amr", ".wma", ".mka"}
     | {".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".webm", ".mkv", ".ogv", ".avi", ".wmv", ".asf"}
-    | {".flv", ".mpg", ".mpeg", ".m2ts"}
+    | {".flv", ".mpg", ".mpeg", ".m2ts", ".mts", ".vob", ".voc", ".spx", ".mp1", ".m4b", ".weba"}
 )
 """Suffixes that recordings usually have, for messages and file dialogs."""
 

@@ -1,5 +1,6 @@
 """Recordings of any length as blocks of 16 kHz mono samples, in little memory."""
 
+import logging
 import os
 import shutil
 import tempfile
@@ -28,6 +29,8 @@ from ser.audio.recording import (
 )
 from ser.audio.resample import resample_blocks
 from ser.errors import UserError
+
+log = logging.getLogger(__name__)
 
 
 def read_blocks(
@@ -67,6 +70,9 @@ def resampled(source: Source, cancelled: Cancelled) -> Iterator[Waveform]:
         if channel is not None and channel >= recording.channels:
             raise UserError(f"it has {recording.channels} channels, none with number {channel + 1}")
         yield from resample_blocks(map(as_floats, recording.blocks()), recording.sample_rate)
+        if recording.note:
+            name = getattr(opened, "label", opened if isinstance(opened, str | Path) else "audio")
+            log.warning("%s: %s", name, recording.note)
 
 
 def cut_samples(samples: Samples, sample_rate: int, cancelled: Cancelled) -> Iterator[Waveform]:

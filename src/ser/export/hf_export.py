@@ -1,5 +1,6 @@
 """Export a trained model as a Hugging Face folder, and upload it."""
 
+import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,12 +17,13 @@ from transformers.utils import logging
 from ser.audio.recording import SAMPLE_RATE, Waveform
 from ser.config.model import Pooling
 from ser.errors import UserError, first_line
-from ser.inference.load import OURS, TrainedModel, find_checkpoint, load_trained
+from ser.inference.load import CONFIG, OURS, TrainedModel, find_checkpoint, load_trained
 from ser.inference.parity import collect_clips, compare, require_parity
 from ser.inference.predictor import Predictor
 from ser.models.network import EmotionNetwork
 from ser.reports.model_card import write_model_card
 from ser.system.atomic import draft_of, share
+from ser.system.files import compute_checksum
 
 WEIGHTS = "model.safetensors"
 OURS_ONLY = (
@@ -76,6 +78,12 @@ def save(model: TrainedModel, folder: Path, temperature: float) -> None:
     weights = divide_classifier(model.network.state_dict(), temperature)
     model.network.save_pretrained(folder, state_dict=weights)
     model.feature_extractor.save_pretrained(folder)
+    file = folder / CONFIG
+    content = json.loads(file.read_text(encoding="utf-8"))
+    content[OURS]["checksums"] = {
+        path.name: compute_checksum(path) for path in sorted(folder.glob("*.safetensors"))
+    }
+    file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def describe_model(model: TrainedModel, temperature: float) -> dict[str, Any]:

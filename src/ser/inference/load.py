@@ -12,11 +12,11 @@ from transformers import AutoConfig, AutoFeatureExtractor
 from ser.audio.recording import SAMPLE_RATE
 from ser.errors import HUB_HELP, UserError, first_line
 from ser.inference.ensemble import Ensemble, EnsembleNetwork, check_labels, find_ensemble
-from ser.models.build import UNREADABLE_WEIGHTS, find_family
+from ser.models.build import UNREADABLE_WEIGHTS, find_family, lacks_extractor
 from ser.models.checkpoint import UNREADABLE, Checkpoint, explain_labels
 from ser.models.network import EmotionNetwork, network_class
 from ser.models.precision import PrecisionParity, read_parity
-from ser.system.files import is_lfs_pointer
+from ser.system.files import compute_checksum, is_lfs_pointer
 from ser.system.libraries import silence_hub
 
 MAX_SECONDS = 30.0  # for a model that does not say how long its training clips were
@@ -150,6 +150,7 @@ def load_pretrained(name: str) -> TrainedModel:
     ours = getattr(config, OURS, {})
     if not isinstance(ours, Mapping):
         raise UserError(f"{name}: {OURS} in {CONFIG} is not an object; export the model again")
+    verify_checksums(Path(name), ours.get("checksums"))
     temperature, threshold, most = (
         read_number(ours, key, name) for key in ("temperature", "threshold", "max_seconds")
     )
@@ -174,6 +175,17 @@ def load_pretrained(name: str) -> TrainedModel:
     )
 
 
+def verify_checksums(folder: Path, checksums: Any) -> None:
+    """Raise UserError if a file of an exported folder has changed since the export."""
+    for file, expected in checksums.items() if isinstance(checksums, Mapping) else ():
+        path = folder / Path(file).name
+        if path.is_file() and compute_checksum(path) != expected:
+            raise UserError(
+                f"the checksum of {path} is wrong: the file has changed since the export; copy or"
+                " export the model again"
+            )
+
+
 def read_pretrained(name: str) -> tuple[Any, Any, EmotionNetwork]:
     """Configuration, feature extractor and network of a Hugging Face folder or hub name.
 
@@ -182,8 +194,12 @@ def read_pretrained(name: str) -> tuple[Any, Any, EmotionNetwork]:
     silence_hub()
     try:
         config: Any = AutoConfig.from_pretrained(name)
-        find_family(config, name)  # raises UserError for an unknown one
-        extractor = AutoFeatureExtractor.from_pretrained(name)
+        family = find_family(config, name)  # raises UserError for an unknown one
+        extractor: Any = (
+            family.feature_extractor()
+            if lacks_extractor(name)
+            else AutoFeatureExtractor.from_pretrained(name)
+        )
         loaded: Any = network_class(type(config)).from_pretrained(
             name, dtype=torch.float32, use_safetensors=True, output_loading_info=True
         )

@@ -43,12 +43,18 @@ def find_all(names: Iterable[str]) -> Iterator[str | BinaryIO]:
     for name in expand(names):
         if name == "-":
             yield from read_input(cast(io.BufferedIOBase, sys.stdin.buffer))
-        elif is_table(name):
+        elif is_table(name) or is_list(name):
             yield from read_paths(name)
         elif is_folder(name):
             yield from walk(name)
         else:
             yield name
+
+
+def is_list(name: str) -> bool:
+    """Whether a .txt file holds text, so that it is a table, and no recording."""
+    path = Path(name)
+    return path.suffix.lower() == ".txt" and path.is_file() and not sniff.is_recording(path)
 
 
 def expand(names: Iterable[str]) -> Iterator[str]:
@@ -115,8 +121,11 @@ def walk(folder: str) -> Iterator[str | BinaryIO]:
     )
     if skipped:
         counts = ", ".join(f"{count:,} {suffix}" for suffix, count in skipped.most_common(5))
-        noun = "file is no recording" if skipped.total() == 1 else "files are no recordings"
-        log.warning("%s: %s %s (%s)", folder, f"{skipped.total():,}", noun, counts)
+        noun = "file has" if skipped.total() == 1 else "files have"
+        log.warning(
+            "%s: %s %s no suffix of recordings (%s): name them to predict them all the same",
+            *(folder, f"{skipped.total():,}", noun, counts),
+        )
     yield from found or unread or [folder]
     yield from unread if found else []
 
@@ -160,6 +169,7 @@ def read_rows(source: str, speaker: str = "") -> Iterator[tuple[str | BinaryIO, 
     """
     if not is_hub_name(source) and not Path(source).exists():
         raise UserError(f"{source}: no such table.")
+    from ser.preparation.table import read_numbers
     from ser.preparation.tables.files import locate_files
     from ser.preparation.tables.raw import clean, is_missing
     from ser.preparation.tables.reader import read_table
@@ -167,7 +177,10 @@ def read_rows(source: str, speaker: str = "") -> Iterator[tuple[str | BinaryIO, 
     chosen = {"speaker": speaker} if speaker else {}
     table = read_table(source, (*WANTED, *chosen), chosen)
     for name in ("start", "end"):
-        if name in table.rows and (clean(table.rows[name]) != "").any():
+        if name not in table.rows:
+            continue
+        # A start of zero and no end mean the whole recording, as audformat writes it.
+        if (read_numbers(clean(table.rows[name]), name, table).fillna(0.0) != 0.0).any():
             raise UserError(
                 f"{source} names parts of recordings by {name}, but predictions are made for whole"
                 " recordings: cut them first, or remove the columns start and end (--window then"

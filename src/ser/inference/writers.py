@@ -245,7 +245,7 @@ def make_printable(result: Result) -> Result:
 def write_all(
     results: Iterable[Result], writer: Writer, total: int | None, *, bar: bool = True
 ) -> int:
-    """Write results one by one, and return how many recordings failed.
+    """Write results one by one, and return how many recordings failed; 1 if there are none.
 
     With `bar`, standard error shows the progress on a terminal, and the failures.
     """
@@ -263,4 +263,5 @@ def write_all(
             progress.advance(task)
         if bar and not progress.tasks[task].completed:
             print("no recording found", file=sys.stderr)
+            failed += 1
     return failed

@@ -1,11 +1,13 @@
 """Build a network from the hub, a local folder or random weights."""
 
 import json
+import logging
 import math
 import os
 import pickle
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,6 +25,9 @@ from ser.models.network import EmotionNetwork, network_class
 from ser.models.pooling import FeatureScaler
 from ser.system.libraries import silence_hub
 
+log = logging.getLogger(__name__)
+# Files that describe the input of a model; the second one also holds a tokenizer.
+EXTRACTORS = ("preprocessor_config.json", "processor_config.json")
 # Weights that are missing, a Git LFS pointer, or cut off.
 UNREADABLE_WEIGHTS = (OSError, SafetensorError, pickle.UnpicklingError, RuntimeError)
 
@@ -214,7 +219,7 @@ def build_feature_extractor(backbone: BackboneConfig, family: Family) -> Any:
 
     Raises UserError for a backbone of another sample rate than 16 kHz.
     """
-    if not backbone.pretrained:
+    if not backbone.pretrained or lacks_extractor(backbone.name):
         return family.feature_extractor()
     extractor = fetch(AutoFeatureExtractor, backbone)
     if extractor.sampling_rate != SAMPLE_RATE:
@@ -223,6 +228,14 @@ def build_feature_extractor(backbone: BackboneConfig, family: Family) -> Any:
             f" this project works at {SAMPLE_RATE} Hz"
         )
     return extractor
+
+
+def lacks_extractor(name: str) -> bool:
+    """Whether a local folder does not describe its input; logs that the default is used."""
+    lacks = Path(name).is_dir() and not any((Path(name) / each).is_file() for each in EXTRACTORS)
+    if lacks:
+        log.warning("%s has no %s: the default of its family is used", name, EXTRACTORS[0])
+    return lacks
 
 
 def plain(described: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import pickle
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,7 +30,7 @@ SCHEMA = 2  # of the metadata; 1 had no `schema` field
 # What is raised for a file that is not a checkpoint, or not the expected one.
 UNREADABLE = (
     *(pickle.UnpicklingError, zipfile.BadZipFile, StrictDataclassError, RuntimeError, KeyError),
-    *(TypeError, EOFError, IndexError, AttributeError, ValueError, ArithmeticError),
+    *(TypeError, EOFError, IndexError, AttributeError, ValueError, ArithmeticError, zlib.error),
 )
 
 

@@ -67,6 +67,8 @@ def absent(name: str, present: Sequence[str]) -> str:
 def leave_out(manifest: Manifest, data: DataConfig) -> Manifest:
     """Without ambiguous utterances, if so configured, and without emotions that are no class."""
     table = manifest.utterances
+    if table.empty:  # its columns have lost their types
+        return manifest
     tied = table["perceived"].str.contains(":") & (data.label_by == LabelSource.perceived)
     weak = (table["agreement"] < data.min_agreement) & (data.ambiguous == Ambiguous.drop)
     outside = ~table["emotion"].isin(data.label_space)

@@ -161,7 +161,8 @@ def measure(manifest: Manifest, cache: AudioCache) -> Manifest:
     clips = cache.add(table[["path", "start", "end"]].fillna({"start": 0.0, "end": 0.0}))
     names = ["seconds", "sample_rate", "channels", "format", "clipped", "content"]
     facts = clips[names].assign(recording=clips["content"])
-    measured = replace(manifest, utterances=table.join(facts)[list(COLUMNS)])
+    notes = table["note"].str.cat(clips["note"], sep="; ").str.strip("; ")
+    measured = replace(manifest, utterances=table.join(facts).assign(note=notes)[list(COLUMNS)])
     measured = measured.drop(clips["fault"], clips["detail"])
     check_present(measured, manifest)
     return measured

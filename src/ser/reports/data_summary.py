@@ -148,6 +148,10 @@ def list_repairs(card: DataCard) -> list[str]:
     wav = table["path"].str.lower().str.endswith(".wav")
     kinds = (
         ((table["channels"] > 1).sum(), "with several channels mixed to one"),
+        (
+            table["note"].str.contains("opposite phase").sum(),
+            "with channels in opposite phase, of which one is used",
+        ),
         ((table["sample_rate"] != 16_000).sum(), "resampled to 16,000 Hz"),
         ((wav & ~table["format"].str.startswith("WAV")).sum(), "named .wav, but of another format"),
         ((table["clipped"] > TOUCHED).sum(), "clipped in places, and kept"),

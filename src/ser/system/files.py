@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import xxhash
+
 from ser.errors import UserError
 
 LFS_POINTER = b"version https://git-lfs"
@@ -54,6 +56,15 @@ def is_lfs_pointer(path: Path) -> bool:
             return file.read(len(LFS_POINTER)) == LFS_POINTER
     except OSError:
         return False
+
+
+def compute_checksum(path: Path) -> str:
+    """A hash of the content of a file; xxHash takes a tenth of the time of SHA-256."""
+    digest = xxhash.xxh3_128()
+    with path.open("rb") as file:
+        while chunk := file.read(2**22):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def printable(name: str) -> str:

@@ -14,6 +14,7 @@ import soundfile
 from recording_formats import speech
 
 from ser.audio.decode import load
+from ser.audio.examine import examine
 from ser.audio.recording import (
     BLOCK,
     BLOCK_SECONDS,
@@ -237,3 +238,23 @@ def test_no_sample_comes_from_memory_that_was_not_written(recordings, tmp_path):
         assert done.stderr == ""
         answers.add(done.stdout)
     assert len(answers) == 1
+
+
+def test_a_repair_is_logged_with_the_name_of_the_recording(tmp_path, caplog):
+    voice = 0.3 * np.sin(np.arange(16_000) * 0.1)
+    path = write(tmp_path / "call.wav", np.stack([voice, -voice], axis=1), 16_000)
+    list(read_blocks(path))
+    [record] = caplog.records
+    assert "call.wav" in record.getMessage()
+    assert "opposite phase" in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [0.3 + 1e-4 * np.random.default_rng(0).normal(size=16_000), np.sin(np.arange(16_000)) * 1e-4],
+    ids=["offset and noise", "a very quiet tone"],
+)
+@pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT"])
+def test_a_quiet_recording_is_not_clipped(tmp_path, samples, subtype):
+    path = write(tmp_path / "quiet.wav", samples, 16_000, subtype=subtype)
+    assert examine(path)[0].fault != Fault.CLIPPED.value

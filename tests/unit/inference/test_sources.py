@@ -258,3 +258,20 @@ def test_an_empty_name_is_refused(tmp_path, monkeypatch):
 def test_a_name_that_is_too_long_is_reported_in_its_place():
     name = f"{'a' * 300}.wav"
     assert list(find_all([name])) == [name]
+
+
+def test_a_text_file_is_a_table_unless_it_is_a_recording(folder):
+    table = folder / "my.txt"
+    table.write_text("path\tspeaker\na.flac\tx\nb.wav\ty\n")
+    assert names(table) == [str(folder / "a.flac"), str(folder / "b.wav")]
+    recording = folder / "renamed.txt"
+    recording.write_bytes((folder / "b.wav").read_bytes())
+    assert names(recording) == [str(recording)]
+
+
+def test_a_table_of_whole_recordings_may_have_empty_times(folder):
+    (folder / "whole.csv").write_text("file,start,end\na.flac,0 days 00:00:00,NaT\nb.wav,0,\n")
+    assert names(folder / "whole.csv") == [str(folder / "a.flac"), str(folder / "b.wav")]
+    (folder / "part.csv").write_text("file,start,end\na.flac,0 days 00:00:00.5,NaT\n")
+    with pytest.raises(UserError, match="start"):
+        names(folder / "part.csv")

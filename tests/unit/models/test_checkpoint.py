@@ -269,3 +269,15 @@ def test_a_checkpoint_knows_where_training_stopped():
     assert vars(find_place(content(2, 2, 9, True))) == {"epoch": 2, "batches": 0}
     assert vars(find_place(content(2, 1, 9, True))) == {"epoch": 2, "batches": 0}
     assert vars(find_place(content(2, 1, 4, False))) == {"epoch": 1, "batches": 4}
+
+
+def test_an_unknown_compression_in_the_directory_is_damage(content, save):
+    """One flipped bit makes a stored entry a compressed one."""
+    path = save(content)
+    data = bytearray(path.read_bytes())
+    entry = data.rindex(b"PK\x01\x02")  # the last entry of the directory
+    assert data[entry + 10] == 0  # stored
+    data[entry + 10] = 8  # deflate
+    path.write_bytes(data)
+    with pytest.raises(UserError, match="damaged"):
+        Checkpoint.open(path)

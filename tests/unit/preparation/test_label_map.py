@@ -127,3 +127,9 @@ def test_a_number_is_found_in_the_form_that_pandas_writes():
 def test_booleans_are_not_taken_for_misspelt_emotions():
     labels = LabelMap(DataConfig(corpora=[], table="t.csv"))
     assert "null" in labels.explain_unknown(["True"])
+
+
+def test_a_map_that_leaves_everything_out_is_one_message(own_table, build_table):
+    table = own_table("path,emotion\n0.wav,a\n1.wav,b\n")
+    with pytest.raises(UserError, match="no utterance"):
+        build_table(table, label_map={"a": None, "b": None})

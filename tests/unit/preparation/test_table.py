@@ -1,3 +1,4 @@
+import os
 import unicodedata
 from pathlib import Path
 
@@ -311,3 +312,18 @@ def test_a_manifest_can_be_used_as_a_table(own_table, build_table, tmp_path):
     second = build_table(tmp_path / "run" / "manifest.csv").utterances
     for column in ("speaker", "corpus", "emotion", "content"):
         assert second[column].tolist() == first.utterances[column].tolist()
+
+
+def test_a_pipe_is_no_table(tmp_path, build_table):
+    os.mkfifo(tmp_path / "table.csv")
+    with pytest.raises(UserError, match="pipe"):
+        build_table(tmp_path / "table.csv")
+
+
+def test_a_repaired_recording_is_noted_in_the_manifest(tmp_path, own_table, build_table):
+    table = own_table("path,emotion\n0.wav,happy\n1.wav,sad\nopposite.wav,angry\n")
+    voice, rate = soundfile.read(tmp_path / "2.wav")
+    soundfile.write(tmp_path / "opposite.wav", np.stack([voice, -voice], axis=1), rate)
+    notes = build_table(table).utterances.set_index("emotion")["note"]
+    assert "opposite phase" in notes["angry"]
+    assert notes[["happy", "sad"]].tolist() == ["", ""]

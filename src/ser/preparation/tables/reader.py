@@ -93,6 +93,8 @@ def open_table(source: str | Path, chosen: Mapping[str, str | None]) -> RawTable
         if files := find_files(path):
             return read_arrow(path.absolute().name, path.absolute(), files)
         raise UserError(f"{path} is a folder without a table: no Parquet files, no wav.scp")
+    if path.exists() and not path.is_file():  # opening a pipe would wait for its writer
+        raise UserError(f"{path} is a pipe or a device; save the table as a file")
     with path.open("rb") as file:
         head = file.read(8)
     if head.startswith((PARQUET, ARROW_STREAM)):
