@@ -120,6 +120,8 @@ def describe(error: Exception, kind: type = TrainConfig) -> str:
     from omegaconf.errors import ConfigAttributeError, ConfigKeyError, MissingMandatoryValue
 
     if isinstance(error, OverrideParseException):
+        if Path(error.override).exists():
+            return f"{error.override} is no setting; did you mean ckpt={error.override}?"
         return f"{error.override} is not of the form key=value, or its value is malformed."
     if isinstance(error, MissingConfigException) and error.options is not None:
         name, _, option = str(error.missing_cfg_file).rpartition("/")

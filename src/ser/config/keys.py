@@ -1,5 +1,8 @@
 """The full keys of all settings: their documentation for `--help`, and hints for unknown keys."""
 
+import shutil
+import sys
+import textwrap
 from dataclasses import MISSING, Field, fields, is_dataclass
 from difflib import get_close_matches
 from typing import Any, cast
@@ -7,6 +10,7 @@ from typing import Any, cast
 from ser.config.callbacks import CALLBACKS, OPTIONAL_CALLBACKS
 from ser.config.train import TrainConfig
 
+WIDE = 160  # columns that a setting needs in one line
 # Names of settings elsewhere (transformers, scikit-learn, other trainers), for hints only.
 SYNONYMS = {
     "learning_rate": "model.lr",
@@ -52,11 +56,18 @@ SYNONYMS = {
 
 
 def describe_settings(kind: type, prefix: str = "") -> list[str]:
-    """One line per setting: its full key, its default and its meaning."""
-    return [
-        f"  {key:36} {show_default(entry):31} {entry.metadata['doc']}"
-        for key, entry in documented(kind, prefix)
-    ]
+    """Each setting: its full key, its default and its meaning, below them on a narrow terminal."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDE
+    lines = []
+    for key, entry in documented(kind, prefix):
+        head, meaning = f"  {key:36} {show_default(entry):31}", entry.metadata["doc"]
+        if width >= WIDE:
+            lines.append(f"{head} {meaning}")
+            continue
+        indent = " " * 6
+        lines.append(head.rstrip())
+        lines += textwrap.wrap(meaning, width, initial_indent=indent, subsequent_indent=indent)
+    return lines
 
 
 def documented(kind: type, prefix: str = "") -> list[tuple[str, Field[Any]]]:

@@ -7,8 +7,8 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, logsumexp, softmax
 from scipy.stats import rankdata
 
-LOWEST, HIGHEST = 0.25, 8.0  # temperatures; 1 is in the middle of their grid
-GRID = np.exp(np.linspace(-1, 1, 61) * np.log(HIGHEST))
+LOWEST, HIGHEST = 0.25, 64.0  # temperatures; 1 is in the middle of their grid
+GRID = np.exp(np.linspace(-1, 1, 121) * np.log(HIGHEST))
 GRID = GRID[GRID >= LOWEST - 1e-9]
 FOLDS = 10  # of utterances, if speakers are unknown
 BINS = 15  # of equal width, as in Guo et al. (2017)

@@ -35,8 +35,9 @@ class PrecisionParity:
 
     def __str__(self) -> str:
         return (
-            f"on {self.clips} clips bf16 changes a probability by at most {self.difference:.2g},"
-            f" and {self.agreement:.1%} keep their top class"
+            f"on {self.clips} clips bf16 changes a probability by at most {self.difference:.4f}"
+            f" (limit {TOLERANCE:g}), and {self.agreement:.1%} keep their top class (limit"
+            f" {AGREEMENT:.1%})"
         )
 
 

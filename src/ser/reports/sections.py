@@ -175,8 +175,9 @@ def tabulate_selective(analysis: Analysis) -> Table:
 
 def describe_selective(analysis: Analysis) -> str:
     return (
-        "If the model abstains on its least confident predictions, fewer of the others are wrong."
-        f" The mean error rate over all coverages (AURC) is {analysis.selective.area:.1%}."
+        "The share of errors among the most confident predictions, if the model abstains on the"
+        f" others. Useful confidences make it fall to the left. The mean error rate over all"
+        f" coverages (AURC) is {analysis.selective.area:.1%}."
     )
 
 

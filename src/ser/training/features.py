@@ -163,7 +163,7 @@ def fit_head(
     choice = choose(
         scaled, train.labels, train.left_out(config), candidates, seed=config.seed, blocks=blocks
     )
-    log.info("Fitted %s: cross-validated UAR %.3f", choice.best, choice.score)
+    log.info("Fitted %s: cross-validated UAR %.1f%%", choice.best, 100 * choice.score)
     return choice.best.fit_copies(scaled, train.labels, blocks)
 
 

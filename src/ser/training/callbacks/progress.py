@@ -34,6 +34,7 @@ class EpochLog(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        self.epoch = trainer.current_epoch + 1  # a run resumed within an epoch starts none
         self.loss = self.loss + pl_module.train_loss
         self.batches += 1
 
