@@ -6,12 +6,15 @@ import platform
 import subprocess
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import torch
-from lightning import Trainer
+from lightning import Callback, Trainer
 
 from ser.system.atomic import write_text
 from ser.version import __version__
@@ -25,8 +28,8 @@ class Provenance:
     """The machine and the software of a command, and how long it took.
 
     `devices` are its GPUs on this machine, `joules` is the energy that they used; None if it was
-    not measured. For a resumed run both times and energies are summed over its parts, except parts
-    that were killed.
+    not measured. For a resumed run both times and energies are summed over its parts; what a
+    killed part did after its last validation does not count.
     """
 
     seconds: float
@@ -117,6 +120,7 @@ def version_of(package: str) -> str | None:
         return None
 
 
+@cache
 def commit() -> str | None:
     """The commit of this package, with a + if files differ from it; None outside a clone."""
     folder = Path(__file__).parent
@@ -128,6 +132,25 @@ def commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
+
+
+class ProvenanceLog(Callback):
+    """Write the provenance after each validation, so that a run that is killed has one.
+
+    `before` is that of the earlier parts of a resumed run.
+    """
+
+    def __init__(self, beginning: Beginning, before: Provenance | None, folder: Path) -> None:
+        self.beginning, self.before, self.folder = beginning, before, folder
+
+    def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
+        if not trainer.sanity_checking:
+            self.write(trainer)
+
+    def write(self, trainer: Trainer) -> None:
+        if trainer.is_global_zero:
+            with suppress(OSError):  # on a full disk the first error is the one to report
+                write(observe(self.beginning, self.before), self.folder)
 
 
 def write(provenance: Provenance, folder: Path) -> None:

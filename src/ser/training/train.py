@@ -3,7 +3,6 @@
 import logging
 import signal
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -129,6 +128,8 @@ def run(
     """Fit, and record the time and the machine even if training is interrupted."""
     before = None if resumed is None else provenance.read(resumed.run_folder)
     beginning = provenance.begin(provenance.gpus_of(trainer))
+    recorder = provenance.ProvenanceLog(beginning, before, Path(config.output_dir))
+    trainer.callbacks.insert(0, recorder)  # pyright: ignore  # before the checkpoints, which may be the last act
     try:
         if config.reuses_hidden_states:
             data.cache_hidden_states(module.network, trainer)
@@ -143,9 +144,7 @@ def run(
             finish_epoch(trainer, module, data)
             store_parity(best_path(trainer), data, trainer.strategy.root_device)
     finally:
-        observed = provenance.observe(beginning, before)
-        with suppress(OSError):  # on a full disk the first error is the one to report
-            rank_zero_only(provenance.write)(observed, Path(config.output_dir))
+        recorder.write(trainer)
 
 
 def announce(trainer: Trainer, module: EmotionClassifier) -> None:

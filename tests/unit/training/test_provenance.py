@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from lightning import Trainer
 
 from ser.reports.context import kilowatt_hours
 from ser.training import provenance
@@ -96,3 +97,13 @@ def test_the_commit_of_a_clone_is_recorded():
     found = provenance.commit()
     assert found is not None
     assert head.startswith(found.removesuffix("+"))
+
+
+def test_a_run_that_is_killed_after_a_validation_has_a_provenance(tmp_path):
+    before = replace(provenance.observe(provenance.begin()), seconds=100.0)
+    log = provenance.ProvenanceLog(provenance.begin(), before, tmp_path)
+    log.on_validation_end(Trainer(logger=False, accelerator="cpu"), None)
+    found = provenance.read(tmp_path)
+    assert found is not None
+    assert 100 <= found.seconds < 110
+    assert found.processor == before.processor
