@@ -17,7 +17,9 @@ from ser.inference.windows import Window, name_source, not_silent, read_windows
 from ser.models.inputs import MIN_SAMPLES
 
 TOLERANCE = 1e-3  # of logits
-AGREEMENT = 0.98  # share of clips with the same top class, required of 8-bit weights
+# Share of clips with the same top class, required of 8-bit weights. Whisper base keeps that of 98 %
+# of 180 RAVDESS clips, and fewer clips show a share some percent above or below.
+AGREEMENT = 0.95
 SECONDS = (0.25, 0.7, 1.0, 1.9, 3.0, 4.4)
 BATCHES = (1, 2, 5)
 CLIPS = 64
