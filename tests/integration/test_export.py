@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForAudioClassification, pipeline
 from typer.testing import CliRunner, Result
@@ -162,6 +163,17 @@ def test_settings_that_transformers_lacks_are_refused(make_run, tmp_path, overri
     assert isinstance(done.exception, UserError)
     assert setting in str(done.exception)
     assert not (tmp_path / "hf").exists()
+
+
+def test_a_full_disk_names_the_folder_and_leaves_nothing(checkpoint, tmp_path, monkeypatch):
+    def fail(*_: Any, **__: Any) -> None:
+        raise SafetensorError("Error while serializing: I/O error: No space left (os error 28)")
+
+    monkeypatch.setattr("transformers.PreTrainedModel.save_pretrained", fail)
+    with pytest.raises(OSError, match="No space") as caught:
+        export.export_hugging_face(str(checkpoint), tmp_path / "out")
+    assert caught.value.filename == str(tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_existing_folder_is_not_overwritten(folder, checkpoint):

@@ -1,6 +1,8 @@
 """Export a trained model as a Hugging Face folder, and upload it."""
 
 import json
+import os
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 from transformers.utils import logging
 
@@ -22,7 +25,7 @@ from ser.inference.parity import collect_clips, compare, require_parity
 from ser.inference.predictor import Predictor
 from ser.models.network import EmotionNetwork
 from ser.reports.model_card import write_model_card
-from ser.system.atomic import draft_of, share
+from ser.system.atomic import draft_of, naming, share
 from ser.system.files import compute_checksum
 
 WEIGHTS = "model.safetensors"
@@ -76,7 +79,8 @@ def save(model: TrainedModel, folder: Path, temperature: float) -> None:
     model.network.config.architectures = None  # the class writes its own name
     setattr(model.network.config, OURS, describe_model(model, temperature))
     weights = divide_classifier(model.network.state_dict(), temperature)
-    model.network.save_pretrained(folder, state_dict=weights)
+    with reporting_full_disk():
+        model.network.save_pretrained(folder, state_dict=weights)
     model.feature_extractor.save_pretrained(folder)
     file = folder / CONFIG
     content = json.loads(file.read_text(encoding="utf-8"))
@@ -84,6 +88,18 @@ def save(model: TrainedModel, folder: Path, temperature: float) -> None:
         path.name: compute_checksum(path) for path in sorted(folder.glob("*.safetensors"))
     }
     file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def reporting_full_disk() -> Iterator[None]:
+    """Raise the OSError behind an error of safetensors, which has its number in the text only."""
+    try:
+        yield
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
 
 
 def describe_model(model: TrainedModel, temperature: float) -> dict[str, Any]:
@@ -172,9 +188,10 @@ def new_folder(folder: Path) -> Iterator[Path]:
     draft = draft_of(folder)
     draft.mkdir(parents=True)
     try:
-        yield draft
-        share(draft)
-        draft.replace(folder)
+        with naming(folder, draft):
+            yield draft
+            share(draft)
+            draft.replace(folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 

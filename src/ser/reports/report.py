@@ -25,7 +25,7 @@ from ser.reports.robustness import RobustnessResult
 from ser.reports.sections import tabulate_emotions
 from ser.reports.tables import Table, count, percent, show_interval
 from ser.reports.terminal import show, show_command
-from ser.system.atomic import replacing, write_text
+from ser.system.atomic import naming, replacing, write_text
 from ser.system.files import shorten
 from ser.system.spreadsheet import FORMULA, escape_cell
 from ser.training import logs
@@ -81,7 +81,7 @@ def write(result: EvaluationResult, folder: Path, *, restricted_audio: bool = Fa
     """
     folder.mkdir(parents=True, exist_ok=True)
     report = build(result, folder)
-    with publishing(folder) as new:
+    with publishing(folder) as new, naming(folder, new):
         for figure in report.figures:
             figure.write(new)
         if report.robustness is not None:

@@ -3,6 +3,7 @@
 Also a lock for folders that one run at a time may fill.
 """
 
+import errno
 import logging
 import os
 import re
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 HOST = f"{zlib.crc32(node().encode()):08x}"
 FORGOTTEN = 7 * 86_400  # seconds after which the draft of another machine is a leftover
 NAME_LENGTH = 60  # characters of the file name that its draft repeats
+# Errors of writing to an open file, which do not say to which one.
+FULL = {getattr(errno, name, None) for name in ("ENOSPC", "EDQUOT", "EFBIG", "EIO")} - {None}
 UMASK = os.umask(0o022)  # reading it means setting it for all threads, so it is read once
 os.umask(UMASK)
 
@@ -75,19 +78,33 @@ def remove(draft: Path) -> None:
 def replacing_path(path: Path, *, private: bool = False) -> Iterator[Path]:
     """A name to write under; the file replaces `path` if the block ends without an error.
 
-    Only its owner can ever read a `private` file.
+    Only its owner can ever read a `private` file. An error of writing names `path`.
     """
     draft = draft_of(path)
     try:
-        if private:
-            draft.touch(mode=0o600)
-        yield draft
-        flush(draft)
-        if not private:
-            share(draft)
-        draft.replace(path)
+        with naming(path, draft):
+            if private:
+                draft.touch(mode=0o600)
+            yield draft
+            flush(draft)
+            if not private:
+                share(draft)
+            draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path, draft: Path) -> Iterator[None]:
+    """Errors of writing a draft name what it is a draft of."""
+    try:
+        yield
+    except OSError as error:
+        unnamed = error.filename is None and error.errno in FULL
+        own = error.filename is not None and str(error.filename).startswith(str(draft))
+        if not (unnamed or own):  # of another file
+            raise
+        raise OSError(error.errno, os.strerror(error.errno or 0), str(path)) from error
 
 
 def share(path: Path) -> None:

@@ -1,3 +1,4 @@
+import errno
 import os
 import stat
 import subprocess
@@ -98,3 +99,20 @@ def test_a_private_file_is_never_readable_by_others(tmp_path, monkeypatch, priva
         os.umask(former)
     assert stat.S_IMODE(path.stat().st_mode) == mode
     assert not private or stat.S_IMODE(written) == mode
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_full_disk_is_reported_with_the_name_of_the_file(tmp_path, named):
+    path = tmp_path / "report.csv"
+    path.write_text("before")
+    with pytest.raises(OSError, match=r"report\.csv") as caught, replacing_path(path) as draft:
+        raise OSError(errno.ENOSPC, "full", *([str(draft)] if named else []))
+    assert caught.value.errno == errno.ENOSPC
+    assert caught.value.filename == str(path)
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_error_of_another_file_stays_as_it_is(tmp_path):
+    with pytest.raises(FileNotFoundError, match="missing"), replacing_path(tmp_path / "x"):
+        (tmp_path / "missing").read_text()
