@@ -18,7 +18,8 @@ from ser.inference.windows import Window, name_source, read_windows
 from ser.models.families.base import SPEECH
 from ser.models.inputs import normalize, pad
 from ser.models.network import EmotionNetwork
-from ser.system.atomic import replacing_path
+from ser.system.atomic import replacing
+from ser.system.files import printable
 
 if TYPE_CHECKING:
     from ser.inference.predictor import Predictor
@@ -111,7 +112,8 @@ def write_parquet(
     columns = {"path": arrow.string(), "seconds": arrow.float64(), "embedding": kind}
     schema = arrow.schema([*columns.items(), ("error", arrow.string())], metadata=metadata)
     failed, remaining = 0, iter(results)
-    with replacing_path(path) as draft, parquet.ParquetWriter(draft, schema) as writer:
+    # An open file, because pyarrow refuses names that are not UTF-8.
+    with replacing(path) as file, parquet.ParquetWriter(file, schema) as writer:
         while group := list(islice(remaining, ROWS_PER_GROUP)):
             failed += sum(isinstance(each, Failure) for each in group)
             rows = [describe(each, pool) for each in group]
@@ -120,7 +122,8 @@ def write_parquet(
 
 
 def describe(result: Embedding | Failure, pool: Pool) -> dict[str, object]:
+    path = None if result.path is None else printable(result.path)
     if isinstance(result, Failure):
-        return {"path": result.path, "error": result.error}
+        return {"path": path, "error": printable(result.error)}
     values = result.values if pool == Pool.mean else list(result.values)
-    return {"path": result.path, "seconds": result.seconds, "embedding": values}
+    return {"path": path, "seconds": result.seconds, "embedding": values}

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, BinaryIO, Protocol, TextIO
 
 from rich.console import Console
 
@@ -93,9 +93,10 @@ def open_writer(
     plain = output.is_file() or not output.exists()
     with replacing_path(output) if plain else nullcontext(output) as temporary:
         if kind == Format.parquet:
-            writer = ParquetWriter(temporary, rows)
-            yield writer
-            writer.close()
+            with temporary.open("wb") as file:  # pyarrow refuses names that are not UTF-8
+                writer = ParquetWriter(file, rows)
+                yield writer
+                writer.close()
         else:
             with temporary.open("w", newline="", encoding="utf-8") as stream:
                 writer = make_writer(kind, stream, rows)
@@ -202,7 +203,7 @@ class CsvWriter:
 class ParquetWriter:
     """The rows as Parquet, in row groups, with the segments of windowed predictions."""
 
-    def __init__(self, path: Path, rows: Rows) -> None:
+    def __init__(self, file: BinaryIO, rows: Rows) -> None:
         with optional_dependency("parquet"):
             import pyarrow
             from pyarrow import parquet
@@ -216,7 +217,7 @@ class ParquetWriter:
         segment = {"start": number, "end": number, "emotion": text, "probability": number}
         kinds["segments"] = pyarrow.list_(pyarrow.struct(segment))
         self.schema, self.table = pyarrow.schema(kinds), pyarrow.Table
-        self.writer = parquet.ParquetWriter(path, self.schema)
+        self.writer = parquet.ParquetWriter(file, self.schema)
 
     def write(self, result: Result) -> None:
         segments = as_plain(result, None).get("segments")

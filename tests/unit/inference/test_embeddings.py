@@ -1,5 +1,7 @@
 """Embeddings of recordings, compared with the hidden states of the network itself."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,9 @@ from typer.testing import CliRunner
 
 from ser.commands.main import app
 from ser.errors import UserError
+from ser.inference.embeddings import Embedding, Pool, write_parquet
 from ser.inference.load import load_trained
+from ser.inference.prediction import Failure
 from ser.models.inputs import normalize
 
 
@@ -78,3 +82,15 @@ def test_the_command_writes_a_row_for_every_recording(
     done = CliRunner().invoke(app, [*arguments, "--pool", "max"])
     assert done.exit_code == 2
     assert "--pool" in done.stderr
+
+
+def test_names_in_any_bytes_are_written(tmp_path):
+    """Files and recordings whose names are not UTF-8, as under LANG=C."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    odd = os.fsdecode(b"\xe4.wav")
+    found = [Embedding(odd, 1.0, np.ones(2, np.float32)), Failure(odd, f"no such file: {odd}")]
+    output = tmp_path / os.fsdecode(b"\xff.parquet")
+    assert write_parquet(found, output, Pool.mean, {}) == 1
+    with output.open("rb") as file:
+        rows = parquet.read_table(file).to_pylist()
+    assert [row["embedding"] for row in rows] == [[1.0, 1.0], None]
