@@ -1,7 +1,9 @@
 """EmotionDataModule: from a split manifest to batches."""
 
 import logging
+import os
 import signal
+import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -22,7 +24,7 @@ from ser.config.data import DataConfig, Padding, Sampling
 from ser.data.augment import Augmentation
 from ser.data.dataset import Batch, HiddenStateDataset, UtteranceDataset, collate
 from ser.data.sampler import BatchPlan, BucketBatchSampler, ResumePoint, Shard, balance
-from ser.errors import require
+from ser.errors import UserError, require
 from ser.models.hidden_states import Batches, CacheKey, Stored, make_key
 from ser.models.inputs import GRID
 from ser.models.network import EmotionNetwork
@@ -31,6 +33,8 @@ from ser.preparation.manifest import Manifest
 
 log = logging.getLogger(__name__)
 MAX_WORKERS = 4  # augmentation takes up to 20 ms per clip, reading the cache 0.1 ms
+# Loader processes put sockets into TMPDIR/pymp-*/listener-*; their paths have at most 107 bytes.
+LONGEST_TMPDIR = 70
 TRAINED = ("train", "val")  # parts that are read in every epoch
 
 
@@ -182,10 +186,22 @@ class EmotionDataModule(LightningDataModule):
 
 
 def count_workers(config: DataConfig, *, augments: bool) -> int:
-    """The number of loader processes: by default some for augmentation, and none without it."""
+    """The number of loader processes: by default some for augmentation, and none without it.
+
+    Raises UserError if their sockets would have names that are too long; training would wait for
+    ever.
+    """
+    workers = max(1, min(MAX_WORKERS, cpu_count() - 1)) if augments else 0
     if config.num_workers is not None:
-        return config.num_workers
-    return max(1, min(MAX_WORKERS, cpu_count() - 1)) if augments else 0
+        workers = config.num_workers
+    folder = tempfile.gettempdir()
+    if workers and len(os.fsencode(folder)) > LONGEST_TMPDIR:
+        raise UserError(
+            f"TMPDIR={folder} has more than {LONGEST_TMPDIR} bytes, which is too long for the"
+            " sockets of loader processes: set a shorter one, for example TMPDIR=/tmp, or"
+            " data.num_workers=0"
+        )
+    return workers
 
 
 def limit_batches(sampler: BucketBatchSampler, trainer: Any) -> None:

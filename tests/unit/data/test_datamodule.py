@@ -1,5 +1,6 @@
 """The loaders of a data module, with and without a Trainer."""
 
+import tempfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from ser.audio.recording import SAMPLE_RATE
 from ser.config.data import DataConfig, Padding
 from ser.corpora.emotions import LABELS
 from ser.data import datamodule
-from ser.data.datamodule import EmotionDataModule
+from ser.data.datamodule import EmotionDataModule, count_workers
 from ser.errors import UserError
 from ser.models.inputs import GRID
 from ser.preparation.manifest import Manifest
@@ -232,3 +233,10 @@ def test_augmentation_gets_loader_processes_by_default(monkeypatch, workers, aug
     monkeypatch.setattr(datamodule, "cpu_count", lambda: 4)
     config = DataConfig(num_workers=workers)
     assert datamodule.count_workers(config, augments=augments) == expected
+
+
+def test_a_long_folder_for_temporary_files_is_refused_with_loader_processes(monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", f"/tmp/{'x' * 200}")
+    assert count_workers(DataConfig(num_workers=0), augments=True) == 0
+    with pytest.raises(UserError, match="TMPDIR"):
+        count_workers(DataConfig(num_workers=2), augments=False)
