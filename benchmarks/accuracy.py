@@ -44,7 +44,7 @@ from ser.system.libraries import silence_warnings
 from ser.training.baseline import Features
 from ser.training.baseline import fit as fit_baseline
 from ser.training.features import PartFeatures, collect
-from ser.training.head import choose, list_candidates
+from ser.training.head import cross_validate, list_candidates, select
 from ser.training.provenance import processor
 from ser.training.train import build
 from ser.training.trainer import build_trainer
@@ -213,11 +213,11 @@ def fit(
     candidates = list_candidates(config.model.fit, config.model.fit_strengths)
     blocks, best, validated = max(1, len(network.joined)), candidates[0], float("nan")
     if len(candidates) > 1:
-        choice = choose(
+        logits = cross_validate(
             *(train.values, train.labels, train.left_out(config), candidates),
-            seed=config.seed,
-            blocks=blocks,
+            *(config.seed, blocks),
         )
+        choice = select(logits, train.labels)
         best, validated = choice.best, choice.score
     head = best.fit_copies(train.values, train.labels, blocks)
     return head.predict(test.values), str(best), validated

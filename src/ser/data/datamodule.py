@@ -195,7 +195,7 @@ def count_workers(config: DataConfig, *, augments: bool) -> int:
     if config.num_workers is not None:
         workers = config.num_workers
     folder = tempfile.gettempdir()
-    if workers and len(os.fsencode(folder)) > LONGEST_TMPDIR:
+    if workers and os.name == "posix" and len(os.fsencode(folder)) > LONGEST_TMPDIR:
         raise UserError(
             f"TMPDIR={folder} has more than {LONGEST_TMPDIR} bytes, which is too long for the"
             " sockets of loader processes: set a shorter one, for example TMPDIR=/tmp, or"

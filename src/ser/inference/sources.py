@@ -53,8 +53,9 @@ def find_all(names: Iterable[str]) -> Iterator[str | BinaryIO]:
 
 def is_list(name: str) -> bool:
     """Whether a .txt file holds text, so that it is a table, and no recording."""
-    path = Path(name)
-    return path.suffix.lower() == ".txt" and path.is_file() and not sniff.is_recording(path)
+    if not (name.lower().endswith(".txt") and os.path.isfile(name)):  # noqa: PTH113 (any length)
+        return False
+    return not sniff.is_recording(Path(name))
 
 
 def expand(names: Iterable[str]) -> Iterator[str]:

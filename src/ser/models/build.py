@@ -23,6 +23,7 @@ from ser.models.families.base import Family
 from ser.models.families.registry import FAMILIES
 from ser.models.network import EmotionNetwork, network_class
 from ser.models.pooling import FeatureScaler
+from ser.system.files import is_folder
 from ser.system.libraries import silence_hub
 
 log = logging.getLogger(__name__)
@@ -232,7 +233,7 @@ def build_feature_extractor(backbone: BackboneConfig, family: Family) -> Any:
 
 def lacks_extractor(name: str) -> bool:
     """Whether a local folder does not describe its input; logs that the default is used."""
-    lacks = Path(name).is_dir() and not any((Path(name) / each).is_file() for each in EXTRACTORS)
+    lacks = is_folder(name) and not any((Path(name) / each).is_file() for each in EXTRACTORS)
     if lacks:
         log.warning("%s has no %s: the default of its family is used", name, EXTRACTORS[0])
     return lacks

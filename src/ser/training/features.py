@@ -21,7 +21,7 @@ from ser.models.hidden_states import CacheKey, Stored, StoredStates
 from ser.models.network import EmotionNetwork
 from ser.models.standardization import Standardization
 from ser.models.state_cache import StateReader
-from ser.training.head import LinearHead, choose, list_candidates
+from ser.training.head import LinearHead, cross_validate, list_candidates, select
 
 log = logging.getLogger(__name__)
 
@@ -160,9 +160,10 @@ def fit_head(
     """The head that cross-validation chooses, fitted to scaled (copies, utterances, size)."""
     candidates = list_candidates(config.model.fit, config.model.fit_strengths)
     blocks = max(1, len(network.joined))
-    choice = choose(
-        scaled, train.labels, train.left_out(config), candidates, seed=config.seed, blocks=blocks
+    logits = cross_validate(
+        scaled, train.labels, train.left_out(config), candidates, config.seed, blocks
     )
+    choice = select(logits, train.labels)
     log.info("Fitted %s: cross-validated UAR %.1f%%", choice.best, 100 * choice.score)
     return choice.best.fit_copies(scaled, train.labels, blocks)
 

@@ -134,23 +134,6 @@ def list_candidates(kind: HeadFit, strengths: Sequence[float]) -> list[Candidate
     return {HeadFit.logistic: logistic, HeadFit.lda: lda}.get(kind, [*logistic, *lda])
 
 
-def choose(
-    features: Features,
-    labels: NDArray[np.int64],
-    groups: Sequence[str],
-    candidates: Sequence[Candidate],
-    *,
-    seed: int = 0,
-    blocks: int = 1,
-) -> Choice:
-    """Compare candidates by cross-validation over groups of utterances: speakers or corpora.
-
-    Features are (copies, utterances, size). A head is fitted to all copies of the utterances, and
-    its logits are averaged over the copies.
-    """
-    return select(cross_validate(features, labels, groups, candidates, seed, blocks), labels)
-
-
 def cross_validate(
     features: Features,
     labels: NDArray[np.int64],
@@ -159,9 +142,11 @@ def cross_validate(
     seed: int = 0,
     blocks: int = 1,
 ) -> dict[Candidate, Features]:
-    """The logits (utterances, classes) of each candidate, fitted without the group it predicts.
+    """The logits (utterances, classes) of each candidate, by cross-validation.
 
-    They are -inf for a class that has no utterance in the other groups.
+    Folds are over groups of utterances: speakers or corpora. Features are (copies, utterances,
+    size): a head is fitted to all copies, and its logits are averaged over them. A logit is -inf
+    for a class that the fitted part of a fold lacks.
     """
     folds = list(split_folds(labels, groups, seed))
 
