@@ -122,7 +122,8 @@ def describe(error: Exception, kind: type = TrainConfig) -> str:
     if isinstance(error, OverrideParseException):
         if os.path.exists(error.override):  # noqa: PTH110 (any length)
             return f"{error.override} is no setting; did you mean ckpt={error.override}?"
-        return f"{error.override} is not of the form key=value, or its value is malformed."
+        typed = error.override or "an empty argument"
+        return f"{typed} is not of the form key=value, or its value is malformed."
     if isinstance(error, MissingConfigException) and error.options is not None:
         name, _, option = str(error.missing_cfg_file).rpartition("/")
         return f"{name}={option}: choose one of {', '.join(sorted(error.options))}."

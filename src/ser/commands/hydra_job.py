@@ -74,8 +74,8 @@ def arrange(words: list[str], kind: type = TrainConfig) -> list[str]:
         if option not in VALUED | FLAGS | ACTIONS:
             hint = suggest_key(option.lstrip("-").replace("-", "_"), kind)
             raise UserError(
-                f"{option} is not an option{hint or ':'} settings are typed as key=value, without"
-                " dashes (--help lists them)"
+                f"{option} is not an option{hint or '.'} Settings are typed as key=value, without"
+                " dashes (--help lists them)."
             )
         options.append(word)
         if word in VALUED:
