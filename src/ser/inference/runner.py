@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ser.config.precision import Precision
 from ser.errors import UserError, first_line
 from ser.models.network import EmotionNetwork
-from ser.models.precision import PrecisionParity, cast_network, computes_bf16
+from ser.models.precision import PrecisionParity, copy_for_inference, computes_bf16
 
 log = logging.getLogger(__name__)
 TRIAL_CLIPS = 16  # the first clips, which are run in fp32 and in bf16 if nothing else is known
@@ -34,7 +34,7 @@ class NetworkRunner:
         temperature: float = 1.0,
     ) -> None:
         moved: Any = network
-        self.network: EmotionNetwork = moved.to(device)
+        self.network: EmotionNetwork = copy_for_inference(moved.to(device), Precision.fp32)
         self.precision, self.trial, self.temperature = Precision.fp32, None, temperature
         self.compared: list[PrecisionParity] = []
         self.lock = Lock()
@@ -43,12 +43,12 @@ class NetworkRunner:
         elif precision != Precision.fp32:
             if precision == Precision.bf16 and not computes_bf16(device):
                 log.warning("This device emulates bf16, which is slower than fp32")
-            self.use(cast_network(self.network, precision), precision)
+            self.use(copy_for_inference(self.network, precision), precision)
 
     def start_automatic(self, device: torch.device, parity: PrecisionParity | None) -> None:
         if not computes_bf16(device):
             return
-        reduced = None if parity and not parity.good else cast_network(self.network, Precision.bf16)
+        reduced = None if parity and not parity.good else copy_for_inference(self.network, Precision.bf16)
         if parity is None:
             self.trial = reduced
         elif reduced is not None:

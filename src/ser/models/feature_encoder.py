@@ -1,14 +1,13 @@
 """The convolutional feature encoder of the wav2vec 2.0 family, with padding ignored.
 
 Features are (batch, frames, channels). A convolution is also a matrix product over a strided view
-of them, which is faster where norms are over channels or the processor has matrix units.
+of them, which CPUs compute faster, because no norm needs a transposed copy.
 
-The first layer of wav2vec2-base normalises over time. In `transformers` that includes padding,
-so a prediction depends on the longest clip of its batch. Here every norm sees the valid frames
-of its own clip only.
+The first layer of wav2vec2-base normalises each channel over time. In `transformers` that includes
+padding, so a prediction depends on the longest clip of its batch. Here every norm sees the valid
+frames of its own clip only.
 """
 
-from itertools import chain
 from typing import Any
 
 import torch
@@ -16,8 +15,6 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from ser.models.families.base import is_readable
-
-MATRIX_UNITS = torch.cpu._is_amx_tile_supported()  # of the CPU: Intel AMX
 
 
 def count_frames(config: Any, samples: Any) -> Any:
@@ -43,9 +40,9 @@ def encode_features(
     `lengths` (batch,) counts the valid samples; None means that nothing is padded. With
     `recompute` the activations are computed again in the backward pass (gradient checkpointing).
     """
-    run: Any = multiply_layer if prefers_products(layers, waveforms.device) else convolve_layer
-    features = waveforms[..., None].to(weight_type(layers))
-    layer: Any
+    run: Any = multiply_layer if prefers_products(waveforms.device) else convolve_layer
+    layer: Any = layers[0]
+    features = waveforms[..., None].to(layer.conv.weight.dtype)
     for layer in layers:
         if lengths is not None:
             lengths = (lengths - layer.conv.kernel_size[0]) // layer.conv.stride[0] + 1
@@ -56,31 +53,15 @@ def encode_features(
     return features
 
 
-def prefers_products(layers: nn.ModuleList, device: torch.device) -> bool:
+def prefers_products(device: torch.device) -> bool:
     """Whether matrix products are faster than convolutions, by measurement (see `benchmarks/`).
 
-    A layer norm needs its input channels-last, so convolutions would be transposed twice per
-    layer. With a group norm, products are faster only on matrix units (Intel AMX). A trainable
-    encoder always uses convolutions; GPUs have not been measured. Exports use products
+    On CPUs they are, if no gradients are needed; GPUs have not been measured. Exports use products
     everywhere, because quantisation of ONNX models covers matrix products only.
     """
     if torch.compiler.is_exporting():
         return True
-    if device.type != "cpu" or torch.is_grad_enabled():
-        return False
-    norm = getattr(layers[0], "layer_norm", None)
-    return not isinstance(norm, nn.GroupNorm) or multiplies_in_bf16(weight_type(layers))
-
-
-def weight_type(layers: nn.ModuleList) -> torch.dtype:
-    first: Any = layers[0]
-    return first.conv.weight.dtype
-
-
-def multiplies_in_bf16(dtype: torch.dtype) -> bool:
-    """Whether weights of this type are multiplied in bf16 by the matrix units of the CPU."""
-    used = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else dtype
-    return used == torch.bfloat16 and MATRIX_UNITS
+    return device.type == "cpu" and not torch.is_grad_enabled()
 
 
 def convolve_layer(
@@ -116,10 +97,10 @@ def normalize(layer: Any, features: torch.Tensor, lengths: torch.Tensor | None) 
         return features
     if not isinstance(norm, nn.GroupNorm):
         return norm(features)
+    if is_readable(features):
+        return normalize_each(norm, features, lengths)
     if lengths is None and not torch.compiler.is_exporting():
         return norm(features.transpose(1, 2)).transpose(1, 2)
-    if lengths is not None and is_readable(features):
-        return normalize_each(norm, features, lengths)
     if lengths is None:
         lengths = features.new_full((len(features),), features.shape[1])
     return normalize_together(norm, features, lengths)
@@ -145,23 +126,19 @@ def normalize_together(
 
 
 def normalize_each(
-    norm: nn.GroupNorm, features: torch.Tensor, lengths: torch.Tensor
+    norm: nn.GroupNorm, features: torch.Tensor, lengths: torch.Tensor | None
 ) -> torch.Tensor:
-    """The plain norm over the valid frames of each clip; zeros beyond them.
+    """The norm over the valid frames of each clip, one after another; zeros beyond them.
 
-    On a CPU the fused kernel needs a fifth (bf16) to two thirds of the time of the formula. On a
-    GPU reading the lengths would force a synchronisation.
+    Each channel is a group, so this is a batch norm over the frames of one clip, which takes
+    channels last. On a CPU it is several times as fast as a group norm, which copies them into
+    another order, and as the formula. On a GPU reading the lengths would force a synchronisation.
     """
-    channels = features.transpose(1, 2)
-    each = (
-        norm(row[None, :, :length]) for row, length in zip(channels, lengths.tolist(), strict=True)
-    )
-    frames = channels.shape[-1]
-    if torch.is_grad_enabled() and (features.requires_grad or norm.weight.requires_grad):
-        padded = [nn.functional.pad(row, (0, frames - row.shape[-1])) for row in each]
-        return torch.cat(padded).transpose(1, 2)
-    first = next(each)
-    result = first.new_zeros(channels.shape)
-    for row, place in zip(chain((first,), each), result, strict=True):
-        place[:, : row.shape[-1]] = row[0]
-    return result.transpose(1, 2)
+    result = torch.empty_like(features, memory_format=torch.contiguous_format)
+    counts = [features.shape[1]] * len(features) if lengths is None else lengths.tolist()
+    for row, count in enumerate(counts):
+        result[row, :count] = nn.functional.batch_norm(
+            features[row, :count], None, None, norm.weight, norm.bias, training=True, eps=norm.eps
+        )
+        result[row, count:] = 0
+    return result

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -65,32 +66,42 @@ def computes_bf16(device: torch.device) -> bool:
     return False
 
 
-def cast_network(network: nn.Module, precision: Precision) -> Any:
-    """A copy for inference whose backbones, several in an ensemble, have half-precision weights.
+def copy_for_inference(network: nn.Module, precision: Precision) -> Any:
+    """A copy whose backbones, several in an ensemble, have weights of this precision.
 
-    The head stays in fp32. Norms and softmax accumulate in fp32 inside their kernels. Casting once
-    is faster than autocast, which casts all weights at each call in inference mode.
+    Unchanged weights are shared. The head stays in fp32. Norms and softmax accumulate in fp32
+    inside their kernels. Casting once is faster than autocast, which casts all weights at each call
+    in inference mode. Weight norms are computed once as well.
     """
-    copied = copy.deepcopy(network)
-    for name, module in list(copied.named_modules()):
-        if isinstance(module, nn.Conv1d) and parametrize.is_parametrized(module):
-            copied.set_submodule(name, plain_convolution(module))
-    for part in copied.modules():
+    memo: dict[int, Any] = {}  # of deepcopy: what takes the place of each tensor
+    for part in network.modules():
         if isinstance(part, EmotionNetwork):
-            for name, values in [*part.named_parameters(), *part.named_buffers()]:
-                if values.is_floating_point() and not part.is_head(name):
-                    values.data = values.data.to(DTYPES[precision])
+            for name, values in chain(part.named_parameters(), part.named_buffers()):
+                memo[id(values)] = values if part.is_head(name) else cast(values, precision)
+    copied = copy.deepcopy(network, memo)
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv1d) and parametrize.is_parametrized(module):
+            copied.set_submodule(name, plain_convolution(module, precision))
     return copied
 
 
-def plain_convolution(conv: nn.Conv1d) -> nn.Conv1d:
+def cast(values: torch.Tensor, precision: Precision) -> torch.Tensor:
+    """The values in this precision; the same object if they have it, or are no floats."""
+    if not values.is_floating_point() or precision not in DTYPES:
+        return values
+    reduced = values.detach().to(DTYPES[precision])
+    return nn.Parameter(reduced) if isinstance(values, nn.Parameter) else reduced
+
+
+def plain_convolution(conv: nn.Conv1d, precision: Precision) -> nn.Conv1d:
     """A convolution with its weight norm (that of the positions) computed once, in fp32.
 
-    `remove_parametrizations` would change the class, which a deep copy shares with its original.
+    `remove_parametrizations` would change the class, which a copy shares with its original.
     """
     bias = conv.bias is not None
     shape = (conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding)
     plain = nn.Conv1d(*shape, conv.dilation, conv.groups, bias, device="meta")  # pyright: ignore
-    plain.weight = nn.Parameter(conv.weight.detach().clone())
-    plain.bias = conv.bias
+    plain.weight = nn.Parameter(cast(conv.weight.detach(), precision))
+    if conv.bias is not None:
+        plain.bias = nn.Parameter(cast(conv.bias.detach(), precision))
     return plain

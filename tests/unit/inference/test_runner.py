@@ -9,7 +9,7 @@ from ser.errors import UserError
 from ser.inference import runner
 from ser.inference.runner import TRIAL_CLIPS, NetworkRunner
 from ser.models import precision as precisions
-from ser.models.precision import PrecisionParity, cast_network
+from ser.models.precision import PrecisionParity, copy_for_inference
 
 CPU = torch.device("cpu")
 GOOD, BAD = PrecisionParity(200, 0.001, 1.0), PrecisionParity(200, 0.02, 0.99)
@@ -45,7 +45,7 @@ def test_other_names_are_refused_with_their_key():
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision_covers_the_backbone_and_not_the_head(network, precision):
-    reduced = cast_network(network, Precision(precision))
+    reduced = copy_for_inference(network, Precision(precision))
     half = {"bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     for name, values in reduced.state_dict().items():
         assert values.dtype == (torch.float32 if network.is_head(name) else half), name
@@ -70,7 +70,7 @@ def test_auto_is_fp32_on_devices_that_emulate_bf16(network, monkeypatch):
     monkeypatch.setattr(runner, "computes_bf16", lambda device: False)
     run = NetworkRunner(network, CPU, Precision.auto, GOOD)
     assert run.precision == Precision.fp32
-    assert run.network is network
+    assert run.trial is None
 
 
 @pytest.mark.parametrize(("tolerance", "chosen"), [(1.0, "bf16"), (0.0, "fp32")])

@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from ser.config.precision import Precision
-from ser.models.precision import PrecisionParity, cast_network, read_parity
+from ser.models.precision import PrecisionParity, copy_for_inference, read_parity
 
 
 def test_every_family_computes_in_bf16(make_network, kind, batch):
     network = make_network(kind).eval()
-    reduced = cast_network(network, Precision.bf16)
+    reduced = copy_for_inference(network, Precision.bf16)
     with torch.inference_mode():
         for mask in (batch["attention_mask"], None):
             expected = network(batch["input_values"], attention_mask=mask).logits

@@ -21,7 +21,7 @@ from ser.models.families.base import PADDING, SILENCE, SPEECH, Family
 from ser.models.spec_augment import mask_spans
 
 WINDOW, HOP = 400, 160  # samples: 25 and 10 ms
-BINS = WINDOW // 2 + 1
+HALF = WINDOW // 2
 DYNAMIC_RANGE = 8.0  # in powers of ten below the loudest value of the clip
 
 
@@ -128,14 +128,16 @@ def log_mel(waveforms: torch.Tensor, lengths: torch.Tensor, mels: int) -> torch.
         frames = count_mel_frames(waveforms.shape[1])
         valid = torch.arange(waveforms.shape[1], device=waveforms.device) < lengths[:, None]
         samples = waveforms.float() * valid
-        right = frames * HOP - waveforms.shape[1] + WINDOW // 2
-        samples = torch.cat([samples[:, 1 : WINDOW // 2 + 1].flip(1), samples], dim=1)
+        right = frames * HOP - waveforms.shape[1] + HALF
+        samples = torch.cat([samples[:, 1 : HALF + 1].flip(1), samples], dim=1)
         windows = pad(samples, (0, right)).unfold(1, WINDOW, HOP)[:, :frames]
         # Tracing must not leave symbolic tensors in the cache.
         build = build_constants if torch.compiler.is_compiling() else constants
-        basis, filters = build(mels, waveforms.device)
-        spectrum = (windows @ basis).unflatten(-1, (2, BINS))
-        power = spectrum.square().sum(-2)
+        cosines, sines, filters = build(mels, waveforms.device)
+        # Cosines are symmetric about the middle of a window and sines antisymmetric, so both need
+        # only one half of it. Shorter sums have smaller rounding errors.
+        first, second = windows[..., 1 : HALF + 1], windows[..., HALF:].flip(-1)
+        power = ((first + second) @ cosines).square() + ((first - second) @ sines).square()
         mel = (power @ filters).clamp(min=1e-10).log10()
         spoken = torch.arange(frames, device=mel.device) < count_mel_frames(lengths)[:, None]
         loudest = mel.masked_fill(~spoken[..., None], -10.0).amax((1, 2), keepdim=True)
@@ -143,21 +145,24 @@ def log_mel(waveforms: torch.Tensor, lengths: torch.Tensor, mels: int) -> torch.
 
 
 @cache
-def constants(mels: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+def constants(mels: int, device: torch.device) -> tuple[torch.Tensor, ...]:
     """The result of `build_constants`, computed once, which training can use too."""
     with torch.inference_mode(mode=False):
         return build_constants(mels, device)
 
 
 @torch.compiler.assume_constant_result
-def build_constants(mels: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """The windowed Fourier basis (samples, 2 * bins) and the mel filters (bins, mels)."""
-    time = torch.arange(WINDOW, dtype=torch.float64)
-    angles = 2 * torch.pi / WINDOW * time[:, None] * torch.arange(BINS, dtype=torch.float64)
-    hann = torch.hann_window(WINDOW, periodic=True, dtype=torch.float64)[:, None]
-    basis = torch.cat([angles.cos() * hann, angles.sin() * hann], dim=1)
+def build_constants(mels: int, device: torch.device) -> tuple[torch.Tensor, ...]:
+    """The cosines and sines of half a window (samples, bins), and the mel filters (bins, mels).
+
+    The first sample of a Hann window is zero, so a half has the samples after it.
+    """
+    time, bins = torch.arange(1, HALF + 1).double(), torch.arange(HALF + 1).double()
+    angles = 2 * torch.pi / WINDOW * time[:, None] * bins
+    hann = torch.hann_window(WINDOW, periodic=True, dtype=torch.float64)[1 : HALF + 1, None]
+    hann[-1] /= 2  # the middle sample is in both halves
     filters = mel_filter_bank(
-        num_frequency_bins=BINS,
+        num_frequency_bins=HALF + 1,
         num_mel_filters=mels,
         min_frequency=0.0,
         max_frequency=8000.0,
@@ -165,4 +170,5 @@ def build_constants(mels: int, device: torch.device) -> tuple[torch.Tensor, torc
         norm="slaney",
         mel_scale="slaney",
     )
-    return basis.float().to(device), torch.from_numpy(filters).float().to(device)
+    tables = angles.cos() * hann, angles.sin() * hann, torch.from_numpy(filters)
+    return tuple(table.float().to(device) for table in tables)
