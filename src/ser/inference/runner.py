@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ser.config.precision import Precision
 from ser.errors import UserError, first_line
 from ser.models.network import EmotionNetwork
-from ser.models.precision import PrecisionParity, copy_for_inference, computes_bf16
+from ser.models.precision import PrecisionParity, computes_bf16, copy_for_inference
 
 log = logging.getLogger(__name__)
 TRIAL_CLIPS = 16  # the first clips, which are run in fp32 and in bf16 if nothing else is known
@@ -48,7 +48,9 @@ class NetworkRunner:
     def start_automatic(self, device: torch.device, parity: PrecisionParity | None) -> None:
         if not computes_bf16(device):
             return
-        reduced = None if parity and not parity.good else copy_for_inference(self.network, Precision.bf16)
+        reduced = (
+            None if parity and not parity.good else copy_for_inference(self.network, Precision.bf16)
+        )
         if parity is None:
             self.trial = reduced
         elif reduced is not None:
