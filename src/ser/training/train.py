@@ -41,7 +41,13 @@ from ser.training.loggers import log_result
 from ser.training.module import EmotionClassifier, TrainingError
 from ser.training.parity import store_parity
 from ser.training.resume import check_resumable, flatten
-from ser.training.run_folder import TrainResult, record, refuse_to_overwrite, write_result
+from ser.training.run_folder import (
+    TrainResult,
+    holding_folder,
+    record,
+    refuse_to_overwrite,
+    write_result,
+)
 from ser.training.targets import build_targets
 from ser.training.trainer import build_trainer, explain_memory
 
@@ -70,7 +76,7 @@ def train(
         config = replace(config, ckpt=str(find_last_checkpoint(config.ckpt)))
     seed_everything(config.seed, workers=True, verbose=False)
     allow_tf32(config.model.tf32)
-    rank_zero_only(refuse_to_overwrite)(Path(config.output_dir), config.ckpt)
+    rank_zero_only(refuse_to_overwrite)(config)
     trainer = build_trainer(config, callbacks)  # before the data, to fail early
     cache = AudioCache(Path(config.data.cache_dir))
     manifest = prepare(config.data, config.split, cache)
@@ -83,10 +89,11 @@ def train(
         place = check_resumable(resumed, config, module.metadata, trainer.world_size)
         finished = place is None
         data.start = place or data.start
-    record(manifest, config)
-    if not finished:
-        run(trainer, module, data, config, resumed)
-    return conclude(trainer, config, resumed if finished else None)
+    with holding_folder(config):
+        record(manifest, config)
+        if not finished:
+            run(trainer, module, data, config, resumed)
+        return conclude(trainer, config, resumed if finished else None)
 
 
 def build(
