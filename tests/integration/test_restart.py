@@ -143,6 +143,22 @@ def test_a_run_killed_after_its_last_checkpoint_is_closed(quick_config, finished
     assert (finished / "checkpoints" / "last.ckpt").read_bytes() == before
 
 
+def test_closing_a_run_measures_the_parity_of_bf16_that_it_lacks(
+    quick_config, tmp_path, monkeypatch
+):
+    """As an uninterrupted run does, on a device that computes in bf16."""
+    from ser.training import parity
+
+    monkeypatch.setattr(parity, "computes_bf16", lambda device: True)
+    train(quick_config(tmp_path, *FEW))
+    best = tmp_path / "checkpoints" / "best.ckpt"
+    whole = torch.load(best, weights_only=True)
+    torch.save({name: value for name, value in whole.items() if name != "parity"}, best)
+    (tmp_path / "result.json").unlink()
+    train(quick_config(tmp_path, *FEW, f"ckpt={tmp_path}"))
+    assert torch.load(best, weights_only=True)["parity"] == whole["parity"]
+
+
 def test_a_longer_run_that_is_killed_counts_as_unfinished(quick_config, finished):
     options = [*FEW, "trainer.max_epochs=3", f"ckpt={finished}"]
     crash(quick_config(finished, *options), 2, 0)

@@ -91,9 +91,13 @@ def train(
         data.start = place or data.start
     with holding_folder(config):
         record(manifest, config)
-        if not finished:
+        if resumed is not None and finished:
+            restore_best(trainer, resumed)
+        else:
             run(trainer, module, data, config, resumed)
-        return conclude(trainer, config, resumed if finished else None)
+        if not config.trainer.fast_dev_run:
+            store_parity(best_path(trainer), data, trainer.strategy.root_device)
+        return conclude(trainer, config)
 
 
 def build(
@@ -149,7 +153,6 @@ def run(
             fit(trainer, module, data, config)
         if not config.trainer.fast_dev_run:
             finish_epoch(trainer, module, data)
-            store_parity(best_path(trainer), data, trainer.strategy.root_device)
     finally:
         recorder.write(trainer)
 
@@ -232,15 +235,17 @@ def is_better(score: torch.Tensor, best: torch.Tensor, mode: str) -> bool:
     return bool(score > best if mode == "max" else score < best)
 
 
-def conclude(trainer: Trainer, config: TrainConfig, finished: Checkpoint | None) -> TrainResult:
-    """Log the hyperparameters and the best score, and write the result.
-
-    `finished` is the last checkpoint of a run that was killed after its last epoch.
-    """
+def restore_best(trainer: Trainer, finished: Checkpoint) -> None:
+    """Take the best checkpoint and its score from the last one of a run that was never closed."""
     callback: Any = trainer.checkpoint_callback
-    states = {} if finished is None else finished.content["callbacks"]
+    states = finished.content["callbacks"]
     if callback is not None and callback.state_key in states:
         callback.load_state_dict(states[callback.state_key])
+
+
+def conclude(trainer: Trainer, config: TrainConfig) -> TrainResult:
+    """Log the hyperparameters and the best score, and write the result."""
+    callback: Any = trainer.checkpoint_callback
     monitor = getattr(callback, "monitor", None) or ""
     best = getattr(callback, "best_model_path", "") if monitor else ""
     score = getattr(callback, "best_model_score", None) if monitor else None
