@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -184,14 +185,42 @@ def test_an_interrupted_trial_does_not_count(tune, folder, monkeypatch, capsys, 
     study = tune(1, SPACE)
     assert states(study) == ["FAIL", "COMPLETE"]
     assert counted(study) == 1
+    stopped, again = study.trials
+    assert again.params == stopped.params != {}
 
 
 @pytest.mark.slow
-def test_the_trial_of_a_killed_process_is_replaced(tune, folder):
+def test_the_trial_of_a_process_killed_before_its_settings_were_chosen_is_replaced(tune, folder):
     tune(1, SPACE)
     load(folder).ask()  # as SIGKILL leaves it: running, and nobody holds its lock
     study = tune(2, SPACE)
     assert states(study) == ["COMPLETE", "FAIL", "COMPLETE"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_a_killed_search_ends_as_an_uninterrupted_one(tune, typed, folder):
+    """The killed trial is repeated twice, because its repetition is killed too."""
+    for number in (1, 2):
+        process = start(typed, folder, 3)
+        while not (folder / str(number) / "manifest.csv").exists():
+            assert process.poll() is None, process.communicate()[1]
+            time.sleep(0.02)
+        process.kill()
+        process.communicate()
+    checkpoints = folder / "2" / "checkpoints"
+    checkpoints.mkdir(exist_ok=True)
+    (checkpoints / "best.ckpt.part").write_bytes(b"half")
+    killed = tune(3, SPACE)
+    assert states(killed) == ["COMPLETE", "FAIL", "FAIL", "COMPLETE", "COMPLETE"]
+    assert not list(folder.rglob("*.part"))
+    shutil.rmtree(folder)
+    whole = tune(3, SPACE)
+    results = [
+        [(trial.params, trial.value) for trial in study.trials if trial.state.name == "COMPLETE"]
+        for study in (killed, whole)
+    ]
+    assert results[0] == results[1]
 
 
 @pytest.mark.parametrize("broken", ["garbage", "locked"])

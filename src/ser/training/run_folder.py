@@ -18,7 +18,7 @@ from ser.config.plain import to_plain
 from ser.config.train import LAST_CHECKPOINT, RESULT, TrainConfig
 from ser.errors import UserError
 from ser.preparation.manifest import Manifest
-from ser.system.atomic import write_text
+from ser.system.atomic import is_leftover, remove, write_text
 from ser.system.files import shorten
 
 LOCK = ".lock"
@@ -127,8 +127,7 @@ def holding_folder(config: TrainConfig) -> Iterator[None]:
 def remove_remains(config: TrainConfig) -> None:
     """Remove unfinished checkpoints, and all of a run that has none; call with the lock."""
     output_dir = Path(config.output_dir)
-    for part in output_dir.glob("checkpoints/*.ckpt.part"):
-        part.unlink()
+    remove_drafts(output_dir)
     if config.ckpt is None and holds_run(output_dir) and (remains := list_remains(output_dir)):
         log.warning(
             "%s holds a run that was stopped before its first checkpoint: starting it again",
@@ -136,6 +135,13 @@ def remove_remains(config: TrainConfig) -> None:
         )
         for file in remains:
             file.unlink()
+
+
+def remove_drafts(output_dir: Path) -> None:
+    """Remove the files that a killed run was writing; call only if the run has ended."""
+    for draft in [*output_dir.rglob(".*.tmp"), *output_dir.glob("checkpoints/*.ckpt.part")]:
+        if draft.suffix == ".part" or is_leftover(draft):
+            remove(draft)
 
 
 @rank_zero_only
