@@ -1,5 +1,6 @@
 """`ser tune`: a search over runs by Optuna that can be stopped and resumed."""
 
+import errno
 import os
 import shlex
 import shutil
@@ -243,6 +244,26 @@ def test_a_database_that_cannot_be_used_is_one_message(tune, folder, monkeypatch
     assert printed.count("\n") == 1
     if other is not None:
         other.close()
+
+
+def create_tables(file: Path, pages: int) -> None:
+    """Create three tables, for each of which SQLite needs a page of the file."""
+    from sqlalchemy import create_engine, text
+
+    with create_engine(f"sqlite:///{file}").connect() as connection:
+        connection.execute(text(f"PRAGMA max_page_count = {pages}"))
+        for name in "abc":
+            connection.execute(text(f"CREATE TABLE {name} (value)"))
+
+
+def test_a_full_disk_under_the_database_is_named_as_such(tmp_path):
+    """Not as other programs that write to it. SQLite reports a file that cannot grow as full."""
+    from ser.training import tune as search
+
+    plan = search.Search([], [], tmp_path)
+    with pytest.raises(OSError, match=r"study\.db") as caught, search.readable_database(plan):
+        create_tables(tmp_path / "study.db", pages=2)
+    assert caught.value.errno == errno.ENOSPC
 
 
 def start(typed: list[str], folder: Path, trials: int, *more: str) -> subprocess.Popen[str]:

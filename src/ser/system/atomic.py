@@ -107,6 +107,23 @@ def naming(path: Path, draft: Path) -> Iterator[None]:
         raise OSError(error.errno, os.strerror(error.errno or 0), str(path)) from error
 
 
+@contextmanager
+def writing_folder(folder: Path) -> Iterator[Path]:
+    """A new folder, which becomes `folder` if the block ends without an error.
+
+    Call it under a lock. An error of writing names `folder`.
+    """
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was killed
+    try:
+        with naming(folder, unfinished):
+            unfinished.mkdir()
+            yield unfinished
+            unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
 def share(path: Path) -> None:
     """Give a file, or all files in a folder, the permissions that new files have here.
 

@@ -4,8 +4,10 @@ Several processes can work on one study: each claims a trial under a lock and ho
 trial while it runs, so that the trials of killed processes are recognised and repeated.
 """
 
+import errno
 import logging
 import math
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -125,6 +127,9 @@ def readable_database(plan: Search) -> Iterator[None]:
             if inner is None:
                 break
             cause = inner
+        if getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            full = errno.ENOSPC
+            raise OSError(full, os.strerror(full), str(plan.folder / STORAGE)) from error
         raise UserError(
             f"{plan.folder / STORAGE} cannot be used ({first_line(cause)}): close other"
             " programs that write to it, or choose another folder with --folder"
