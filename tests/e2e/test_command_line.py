@@ -274,7 +274,7 @@ def test_a_stopped_command_says_so_in_one_line(tmp_path, corpora, name, code):
         stderr=subprocess.PIPE,
         text=True,
     )
-    while not list((tmp_path / "cache").rglob("*.tmp")) and process.poll() is None:
+    while not list((tmp_path / "cache").glob("*/lock")) and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(getattr(signal, name))
     _, errors = process.communicate(timeout=60)
