@@ -8,10 +8,8 @@ import zipfile
 from collections import Counter
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from filelock import FileLock
-
 from ser.errors import UserError
-from ser.system.atomic import writing_folder
+from ser.system.atomic import locked, writing_folder
 from ser.system.files import identify, reporting_damage
 
 log = logging.getLogger(__name__)
@@ -33,7 +31,7 @@ def unpack(archive: Path, folder: Path) -> Path:
     digest = hashlib.sha256(f"{archive.absolute()} {size} {changed}".encode()).hexdigest()[:12]
     target = folder.expanduser() / f"{archive.stem}-{digest}"
     target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(target.with_name(f".{target.name}.lock")):
+    with locked(target):
         if not target.is_dir():
             log.info("Unpacking %s into %s", archive, target)
             unpack_new(archive, target)

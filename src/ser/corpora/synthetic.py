@@ -17,13 +17,12 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import soxr
-from filelock import FileLock
 
 from ser.audio.recording import SAMPLE_RATE, Waveform
 from ser.corpora import cremad, ravdess, savee, tess
 from ser.corpora.emotions import Emotion
 from ser.errors import UserError
-from ser.system.atomic import writing_folder
+from ser.system.atomic import locked, writing_folder
 from ser.system.progress import progress_bar
 
 VERSION = "Synthetic audio, version 1.\n"
@@ -80,7 +79,7 @@ def ensure_corpora(folder: Path) -> Path:
     """
     folder = folder.expanduser().absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f".{folder.name}.lock")):
+    with locked(folder):
         notice = folder / "SYNTHETIC.txt"
         if notice.is_file() and notice.read_text(encoding="utf-8").startswith(VERSION):
             return folder

@@ -18,7 +18,7 @@ from ser.config.plain import to_plain
 from ser.config.train import LAST_CHECKPOINT, RESULT, TrainConfig
 from ser.errors import UserError
 from ser.preparation.manifest import Manifest
-from ser.system.atomic import is_leftover, remove, write_text
+from ser.system.atomic import is_leftover, naming, remove, write_text
 from ser.system.files import shorten
 
 LOCK = ".lock"
@@ -111,7 +111,8 @@ def holding_folder(config: TrainConfig) -> Iterator[None]:
     output_dir.mkdir(parents=True, exist_ok=True)
     lock = FileLock(output_dir / LOCK)
     try:
-        lock.acquire(timeout=PATIENCE)
+        with naming(output_dir, output_dir / LOCK):
+            lock.acquire(timeout=PATIENCE)
     except Timeout as error:
         raise UserError(f"output_dir={shorten(output_dir)} is in use by another run") from error
     try:

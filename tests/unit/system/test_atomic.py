@@ -130,3 +130,16 @@ def test_a_folder_is_complete_or_absent_and_a_full_disk_names_it(tmp_path):
     with writing_folder(folder) as new:
         (new / "1.wav").touch()
     assert list(tmp_path.rglob("*")) == [folder, folder / "1.wav"]
+
+
+def test_a_read_only_disk_is_reported_with_the_name_of_the_file(tmp_path, monkeypatch):
+    """Every call fails there, also the removal of a draft that was never created."""
+
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "read-only", str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(OSError, match=r"report\.csv") as caught:
+        write_text(tmp_path / "report.csv", "text")
+    assert caught.value.filename == str(tmp_path / "report.csv")

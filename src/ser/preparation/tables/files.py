@@ -8,10 +8,8 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path, PurePath, PureWindowsPath
 
-from filelock import FileLock
-
 from ser.preparation.tables.raw import Embedded
-from ser.system.atomic import writing_folder
+from ser.system.atomic import locked, writing_folder
 from ser.system.files import identify
 
 log = logging.getLogger(__name__)
@@ -63,7 +61,7 @@ def extract(audio: Embedded, folder: Path) -> list[tuple[str, str]]:
     digest = hashlib.sha256(repr(states).encode()).hexdigest()[:12]
     target = folder.expanduser() / f"{audio.name}-{digest}"
     target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(target.with_name(f".{target.name}.lock")):
+    with locked(target):
         if not target.is_dir():
             log.warning("Extracting the recordings of %s into %s", audio.name, target)
             write_all(audio, target)
