@@ -259,3 +259,27 @@ def test_the_quickstart_generalises_to_unseen_synthetic_speakers(tmp_path):
     metrics = json.loads((folder / "report" / "metrics.json").read_text())
     assert metrics["overall"]["uar"] >= 0.8
     assert metrics["speakers_in_several_parts"] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_stopped_command_says_so_in_one_line(tmp_path, corpora, name, code):
+    """Of all commands, which share this: the one that has much to do."""
+    options = [f"data.synthetic={corpora}", f"data.cache_dir={tmp_path / 'cache'}"]
+    command = [sys.executable, "-m", "ser.commands.main", "prepare", *options]
+    process = subprocess.Popen(
+        [*command, "--output", str(tmp_path / "card")],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not list((tmp_path / "cache").glob("*/lock")) and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(getattr(signal, name))
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code, errors
+    assert "Traceback" not in errors
+    assert "cache stays" in errors.splitlines()[-1]
+    assert not (tmp_path / "card").exists()
+    assert not list(tmp_path.rglob("*.tmp"))

@@ -2,8 +2,10 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -151,6 +153,41 @@ def test_a_cluster_that_is_not_there_is_one_message(address, monkeypatch):
     assert not ray.is_initialized()
 
 
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+@pytest.mark.parametrize("greeting", [b"", b"SSH-2.0-OpenSSH_9.6\r\n"], ids=["silent", "other"])
+def test_another_server_at_the_address_is_recognised_at_once(scheme, greeting, monkeypatch):
+    monkeypatch.setattr(ray_cluster, "PROBE_SECONDS", 1)
+    server = socket.create_server(("127.0.0.1", 0))
+    accepted = []
+
+    def answer() -> None:
+        accepted.append(server.accept()[0])
+        accepted[0].sendall(greeting)
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    address = f"{scheme}127.0.0.1:{server.getsockname()[1]}"
+    started = time.monotonic()
+    with pytest.raises(UserError, match="RAY_ADDRESS"), ray_cluster.connected(address):
+        pass
+    assert time.monotonic() - started < 5
+    thread.join()
+    accepted[0].close()
+    server.close()
+
+
+@pytest.mark.slow
+def test_a_running_ray_is_recognised():
+    """Also as `auto`, whose address a private function of Ray finds."""
+    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
+    try:
+        address = ray.get_runtime_context().gcs_address
+        assert ray_cluster.resolve("auto") == address
+        ray_cluster.probe(address)
+    finally:
+        ray.shutdown()
+
+
 @pytest.mark.slow
 def test_a_server_that_does_not_answer_is_given_up():
     """In a process of its own, because the attempt to connect continues in a thread."""
@@ -160,6 +197,7 @@ from ser.commands.errors import one_line_errors
 from ser.inference import ray_cluster
 silent = socket.create_server(("127.0.0.1", 0))
 ray_cluster.CONNECT_SECONDS = 3
+ray_cluster.probe = lambda address: None
 with one_line_errors(), ray_cluster.connected(f"127.0.0.1:{silent.getsockname()[1]}"):
     pass
 """

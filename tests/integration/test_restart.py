@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -142,10 +143,117 @@ def test_a_run_killed_after_its_last_checkpoint_is_closed(quick_config, finished
     assert (finished / "checkpoints" / "last.ckpt").read_bytes() == before
 
 
+def test_closing_a_run_measures_the_parity_of_bf16_that_it_lacks(
+    quick_config, tmp_path, monkeypatch
+):
+    """As an uninterrupted run does, on a device that computes in bf16."""
+    from ser.training import parity
+
+    monkeypatch.setattr(parity, "computes_bf16", lambda device: True)
+    train(quick_config(tmp_path, *FEW))
+    best = tmp_path / "checkpoints" / "best.ckpt"
+    whole = torch.load(best, weights_only=True)
+    torch.save({name: value for name, value in whole.items() if name != "parity"}, best)
+    (tmp_path / "result.json").unlink()
+    train(quick_config(tmp_path, *FEW, f"ckpt={tmp_path}"))
+    assert torch.load(best, weights_only=True)["parity"] == whole["parity"]
+
+
 def test_a_longer_run_that_is_killed_counts_as_unfinished(quick_config, finished):
     options = [*FEW, "trainer.max_epochs=3", f"ckpt={finished}"]
     crash(quick_config(finished, *options), 2, 0)
     assert not (finished / "result.json").exists()
+
+
+# Kills its process at the first batch, before anything is saved, as SIGKILL from outside does.
+KILLED = """
+import os, signal, sys
+from lightning.pytorch.callbacks import Callback
+from ser.config.compose import compose_command
+from ser.config.train import TrainConfig
+from ser.training.train import train
+
+class Kill(Callback):
+    def on_train_batch_start(self, *_):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+train(compose_command("train", sys.argv[1:], TrainConfig), [Kill()])
+"""
+
+
+def files(folder: Path) -> set[str]:
+    """All files of a run; the names of TensorBoard's contain time and process."""
+    found = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
+    return {path.name.partition(".tfevents")[0] for path in found}
+
+
+@pytest.fixture
+def killed_early(corpora, cache_dir, tmp_path) -> Path:
+    """The folder of a run that was killed before its first checkpoint."""
+    data = [f"data.synthetic={corpora}", f"data.cache_dir={cache_dir}"]
+    options = ["experiment=quickstart", "trainer.max_epochs=1", *FEW, *data]
+    folder = tmp_path / "run"
+    command = [sys.executable, "-c", KILLED, *options, f"output_dir={folder}"]
+    assert subprocess.run(command).returncode == -signal.SIGKILL
+    assert (folder / ".hydra" / "config.yaml").is_file()
+    return folder
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_a_run_killed_before_its_first_checkpoint_is_started_again(
+    quick_config, killed_early, tmp_path, caplog
+):
+    (killed_early / "checkpoints").mkdir(exist_ok=True)
+    (killed_early / "checkpoints" / "best.ckpt.part").write_bytes(b"half")
+    again = train(quick_config(killed_early, *FEW))
+    assert str(killed_early) in caplog.text
+    whole = train(quick_config(tmp_path / "whole", *FEW))
+    assert again.score == whole.score
+    assert same(weights(killed_early, "best"), weights(whole.output_dir, "best"))
+    assert files(killed_early) == files(whole.output_dir)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize("name", ["notes.txt", "checkpoints/best.ckpt", "result.json"])
+def test_a_killed_run_with_files_of_the_user_is_not_started_again(quick_config, killed_early, name):
+    own = killed_early / name
+    own.parent.mkdir(exist_ok=True)
+    own.write_text("mine")
+    before = {path: path.stat().st_mtime_ns for path in killed_early.rglob("*")}
+    with pytest.raises(UserError, match="output_dir"):
+        train(quick_config(killed_early, *FEW))
+    assert {path: path.stat().st_mtime_ns for path in killed_early.rglob("*")} == before
+
+
+def test_the_folder_of_a_run_that_is_still_starting_is_refused(quick_config, tmp_path, monkeypatch):
+    from ser.training import run_folder
+
+    monkeypatch.setattr(run_folder, "PATIENCE", 0.1)
+    config = quick_config(tmp_path, *FEW)
+    with run_folder.holding_folder(config):
+        (tmp_path / ".hydra").mkdir()
+        with ThreadPoolExecutor() as pool, pytest.raises(UserError, match="output_dir"):
+            pool.submit(train, config).result()
+    assert not list(tmp_path.glob("*.csv"))
+
+
+def test_files_of_the_user_in_a_new_run_folder_are_kept(quick_config, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    train(quick_config(tmp_path, *FEW))
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.slow
+def test_a_fitted_head_killed_after_its_last_checkpoint_is_closed(quick_config, tmp_path):
+    options = ["model=linear", *FEW]
+    train(quick_config(tmp_path, *options))
+    result = (tmp_path / "result.json").read_text()
+    with pytest.raises(UserError, match="finished"):
+        train(quick_config(tmp_path, *options, f"ckpt={tmp_path}"))
+    (tmp_path / "result.json").unlink()
+    train(quick_config(tmp_path, *options, f"ckpt={tmp_path}"))
+    assert (tmp_path / "result.json").read_text() == result
 
 
 @pytest.mark.slow

@@ -1,7 +1,9 @@
 """`ser tune`: a search over runs by Optuna that can be stopped and resumed."""
 
+import errno
 import os
 import shlex
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -184,14 +186,42 @@ def test_an_interrupted_trial_does_not_count(tune, folder, monkeypatch, capsys, 
     study = tune(1, SPACE)
     assert states(study) == ["FAIL", "COMPLETE"]
     assert counted(study) == 1
+    stopped, again = study.trials
+    assert again.params == stopped.params != {}
 
 
 @pytest.mark.slow
-def test_the_trial_of_a_killed_process_is_replaced(tune, folder):
+def test_the_trial_of_a_process_killed_before_its_settings_were_chosen_is_replaced(tune, folder):
     tune(1, SPACE)
     load(folder).ask()  # as SIGKILL leaves it: running, and nobody holds its lock
     study = tune(2, SPACE)
     assert states(study) == ["COMPLETE", "FAIL", "COMPLETE"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_a_killed_search_ends_as_an_uninterrupted_one(tune, typed, folder):
+    """The killed trial is repeated twice, because its repetition is killed too."""
+    for number in (1, 2):
+        process = start(typed, folder, 3)
+        while not (folder / str(number) / "manifest.csv").exists():
+            assert process.poll() is None, process.communicate()[1]
+            time.sleep(0.02)
+        process.kill()
+        process.communicate()
+    checkpoints = folder / "2" / "checkpoints"
+    checkpoints.mkdir(exist_ok=True)
+    (checkpoints / "best.ckpt.part").write_bytes(b"half")
+    killed = tune(3, SPACE)
+    assert states(killed) == ["COMPLETE", "FAIL", "FAIL", "COMPLETE", "COMPLETE"]
+    assert not list(folder.rglob("*.part"))
+    shutil.rmtree(folder)
+    whole = tune(3, SPACE)
+    results = [
+        [(trial.params, trial.value) for trial in study.trials if trial.state.name == "COMPLETE"]
+        for study in (killed, whole)
+    ]
+    assert results[0] == results[1]
 
 
 @pytest.mark.parametrize("broken", ["garbage", "locked"])
@@ -214,6 +244,26 @@ def test_a_database_that_cannot_be_used_is_one_message(tune, folder, monkeypatch
     assert printed.count("\n") == 1
     if other is not None:
         other.close()
+
+
+def create_tables(file: Path, pages: int) -> None:
+    """Create three tables, for each of which SQLite needs a page of the file."""
+    from sqlalchemy import create_engine, text
+
+    with create_engine(f"sqlite:///{file}").connect() as connection:
+        connection.execute(text(f"PRAGMA max_page_count = {pages}"))
+        for name in "abc":
+            connection.execute(text(f"CREATE TABLE {name} (value)"))
+
+
+def test_a_full_disk_under_the_database_is_named_as_such(tmp_path):
+    """Not as other programs that write to it. SQLite reports a file that cannot grow as full."""
+    from ser.training import tune as search
+
+    plan = search.Search([], [], tmp_path)
+    with pytest.raises(OSError, match=r"study\.db") as caught, search.readable_database(plan):
+        create_tables(tmp_path / "study.db", pages=2)
+    assert caught.value.errno == errno.ENOSPC
 
 
 def start(typed: list[str], folder: Path, trials: int, *more: str) -> subprocess.Popen[str]:

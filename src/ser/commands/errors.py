@@ -51,7 +51,7 @@ def one_line_errors(folder: str | None = None, kind: type = TrainConfig) -> Iter
             raise
         stop(error, str(error))
     except KeyboardInterrupt as error:
-        print(" ".join(["Interrupted.", *map(str, error.args)]), file=sys.stderr)
+        print(" ".join(["Interrupted.", *map(str, error.args)]).strip(), file=sys.stderr)
         sys.exit(130)
     finally:
         if folder is not None:
@@ -81,19 +81,23 @@ def exit_on_signals() -> Iterator[None]:
 
 
 @contextmanager
-def naming_command(find: Callable[[], str | None]) -> Iterator[None]:
-    """Print the command that resumes, if there is one, when Ctrl-C or a signal stops the block."""
+def reporting_stop(find: Callable[[], str]) -> Iterator[None]:
+    """Say what remains, and how to continue, if Ctrl-C or a signal stops the block."""
     try:
         yield
-    except KeyboardInterrupt:
-        command = find()
-        raise KeyboardInterrupt(*([f"To resume: {command}"] if command else [])) from None
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(*(error.args or [find()])) from None
     except SystemExit as error:
-        names = {128 + number: number.name for number in STOP_SIGNALS}
-        command = find()
-        if isinstance(error.code, int) and error.code in names and command:
-            print(f"Stopped by {names[error.code]}. To resume: {command}", file=sys.stderr)
+        report_signal(error, find())
         raise
+
+
+def report_signal(error: SystemExit, remains: str = "") -> None:
+    """Print one line for the exit code of a signal, once for each error."""
+    names = {128 + number: number.name for number in STOP_SIGNALS}
+    if error.code in names and not getattr(error, "reported", False):
+        print(f"Stopped by {names[error.code]}. {remains}".strip(), file=sys.stderr)
+        vars(error)["reported"] = True
 
 
 def write_utf8() -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
+from ser.commands.errors import reporting_stop
 from ser.commands.hydra_job import launch, typed_overrides
 from ser.config.evaluate import EvaluateConfig
 from ser.config.plain import convert
@@ -27,6 +28,11 @@ def job(composed: DictConfig) -> float:
 
 def run(config: EvaluateConfig) -> "Scores":
     """Evaluate, write the report, print the scores and return them."""
+    with reporting_stop(lambda: "No report was written; an earlier one is as before."):
+        return evaluate_and_report(config)
+
+
+def evaluate_and_report(config: EvaluateConfig) -> "Scores":
     # Heavy, so only after the config has been checked.
     from ser.evaluation.evaluate import evaluate, report_folder
     from ser.reports import report

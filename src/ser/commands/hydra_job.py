@@ -12,7 +12,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from ser.commands.errors import one_line_errors, write_utf8
+from ser.commands.errors import one_line_errors, reporting_stop, write_utf8
 from ser.config.compose import CONF, VERSION_BASE, register
 from ser.config.keys import suggest_key
 from ser.config.overrides import quote, unquote
@@ -49,7 +49,7 @@ def launch(name: str, kind: type, words: list[str], job: Job) -> None:
             return job(composed)
 
     write_utf8()
-    with one_line_errors(kind=kind), hydra_on_python_3_14():
+    with one_line_errors(kind=kind), reporting_stop(str), hydra_on_python_3_14():
         register()
         main = hydra.main(version_base=VERSION_BASE, config_path=str(CONF), config_name=name)(run)
         sys.argv = [typed[0], *arrange(words, kind)]

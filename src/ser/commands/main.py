@@ -4,7 +4,9 @@ Subcommands import what they need in their bodies, so that `--help` and errors a
 """
 
 import sys
-from typing import Annotated
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Annotated, Any
 
 import typer
 
@@ -25,7 +27,8 @@ from ser.commands import (
     train,
     tune,
 )
-from ser.commands.errors import one_line_errors, write_utf8
+from ser.commands.errors import one_line_errors, reporting_stop, write_utf8
+from ser.commands.options import Engine
 from ser.version import __version__
 
 app = typer.Typer(
@@ -56,13 +59,38 @@ def options(
     pass
 
 
+def stoppable(command: Callable[..., None]) -> Callable[..., None]:
+    """The command, which says what remains if it is stopped; Typer would say nothing."""
+
+    @wraps(command)
+    def run(**options: Any) -> None:
+        with one_line_errors(), reporting_stop(lambda: describe_remains(command, options)):
+            command(**options)
+
+    return run
+
+
+def describe_remains(command: Callable[..., None], options: Mapping[str, Any]) -> str:
+    """What remains of a command that is stopped now."""
+    output = options.get("output")
+    if command in (prepare.prepare, probe.probe):
+        return "What is in the cache stays, and the same command continues from there."
+    if command is enroll.enroll:
+        return "Nothing was written."
+    if options.get("engine") == Engine.ray:
+        return f"Finished files stay in {output}, and the same command adds the others."
+    return "" if output is None or output.exists() else f"{output} was not written."
+
+
 @app.command("train", context_settings=HYDRA, add_help_option=False)
+@stoppable
 def run_train(words: Words = None) -> None:
     """Train a model. `ser train --help` lists all settings."""
     train.main(words or [])
 
 
 @app.command("evaluate", context_settings=HYDRA, add_help_option=False)
+@stoppable
 def run_evaluate(words: Words = None) -> None:
     """Evaluate a trained model. `ser evaluate --help` lists all settings."""
     evaluate.main(words or [])
@@ -78,12 +106,11 @@ for command in (
     export.export,
     compare.compare,
     tune.tune,
-    serve.serve,
-    demo.demo,
-    listen.listen,
 ):
-    app.command()(command)
-app.command(cls=predict.PredictCommand)(predict.predict)
+    app.command()(stoppable(command))
+app.command(cls=predict.PredictCommand)(stoppable(predict.predict))
+for server in (serve.serve, demo.demo, listen.listen):  # Ctrl-C and SIGTERM are how they end
+    app.command()(server)
 
 
 def main() -> None:

@@ -1,21 +1,16 @@
 """One training job: train, evaluate on request, aggregate the jobs of a sweep so far."""
 
 import logging
-import shlex
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 from lightning.pytorch.utilities import rank_zero_only
 
 from ser.commands import evaluate
-from ser.commands.errors import naming_command
 from ser.config.evaluate import EvaluateConfig
-from ser.config.train import LAST_CHECKPOINT, TrainConfig
+from ser.config.train import TrainConfig
 from ser.preparation.manifest import Manifest
 from ser.reports import aggregate, data_card, report
-from ser.system.files import shorten
 from ser.system.libraries import silence_warnings
 from ser.training.launcher import refuse_in_sweep
 from ser.training.module import TrainingError
@@ -42,8 +37,7 @@ def run(config: TrainConfig, sweep: Path | None = None) -> float:
     if sweep is not None:
         refuse_in_sweep(starts_processes=build_trainer(config).strategy.launcher is not None)
     try:
-        with naming_resume(config):
-            result = train(config, on_prepared=show_card)
+        result = train(config, on_prepared=show_card)
     except TrainingError as error:
         if sweep is None:
             raise
@@ -53,15 +47,6 @@ def run(config: TrainConfig, sweep: Path | None = None) -> float:
     if cast(Any, rank_zero_only).rank == 0:  # of all machines, whatever started the processes
         finish(config, result, sweep)
     return result.score
-
-
-@contextmanager
-def naming_resume(config: TrainConfig) -> Iterator[None]:
-    """Say how to resume if training is stopped by Ctrl-C, SIGTERM or SIGHUP."""
-    folder = Path(config.output_dir)
-    command = shlex.join(["ser", "train", f"ckpt={shorten(folder)}"])
-    with naming_command(lambda: command if (folder / LAST_CHECKPOINT).is_file() else None):
-        yield
 
 
 def finish(config: TrainConfig, result: TrainResult, sweep: Path | None) -> None:

@@ -1,6 +1,7 @@
 """`ser train` and `python train.py`."""
 
 import logging
+import shlex
 import sys
 from pathlib import Path
 from typing import cast
@@ -10,11 +11,13 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from ser.commands.errors import reporting_stop
 from ser.commands.hydra_job import launch, typed_overrides
 from ser.config.overrides import quote
 from ser.config.plain import convert, key_of
-from ser.config.train import TrainConfig, find_last_checkpoint
+from ser.config.train import LAST_CHECKPOINT, TrainConfig, find_last_checkpoint
 from ser.errors import require
+from ser.system.files import shorten
 
 NEW_EACH_TIME = frozenset({"output_dir", "ckpt"})  # options that a resumed run does not inherit
 
@@ -32,9 +35,17 @@ def main(words: list[str] | None = None) -> None:
 
 def job(composed: DictConfig) -> float:
     config = convert(settle(composed), TrainConfig)
-    from ser.commands.protocol import run  # heavy, so only after the config has been checked
+    with reporting_stop(lambda: describe_resume(Path(config.output_dir))):
+        from ser.commands.protocol import run  # heavy, so only after the config has been checked
 
-    return run(config, sweep_folder())
+        return run(config, sweep_folder())
+
+
+def describe_resume(folder: Path) -> str:
+    """How to continue a training that is stopped now."""
+    if not (folder / LAST_CHECKPOINT).is_file():
+        return "There is no checkpoint yet: the same command starts again."
+    return f"To resume: {shlex.join(['ser', 'train', f'ckpt={shorten(folder)}'])}"
 
 
 def settle(composed: DictConfig) -> DictConfig:

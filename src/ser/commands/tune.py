@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ser.commands.errors import naming_command, one_line_errors
+from ser.commands.errors import one_line_errors, reporting_stop
 from ser.commands.options import ConfigDir, Overrides
 from ser.errors import optional_dependency, require
 
@@ -51,5 +51,5 @@ def tune(
     own = [] if config_dir is None else ["--config-dir", str(config_dir)]
     same = ["ser", "tune", *own, "--trials", str(trials), "--folder", str(folder)]
     command = shlex.join([*same, *(overrides or [])])
-    with one_line_errors(), naming_command(lambda: command):
+    with one_line_errors(), reporting_stop(lambda: f"To resume: {command}"):
         show(search(plan, trials), plan)

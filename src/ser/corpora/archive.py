@@ -8,9 +8,8 @@ import zipfile
 from collections import Counter
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from filelock import FileLock
-
 from ser.errors import UserError
+from ser.system.atomic import locked, writing_folder
 from ser.system.files import identify, reporting_damage
 
 log = logging.getLogger(__name__)
@@ -32,7 +31,7 @@ def unpack(archive: Path, folder: Path) -> Path:
     digest = hashlib.sha256(f"{archive.absolute()} {size} {changed}".encode()).hexdigest()[:12]
     target = folder.expanduser() / f"{archive.stem}-{digest}"
     target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(target.with_name(f".{target.name}.lock")):
+    with locked(target):
         if not target.is_dir():
             log.info("Unpacking %s into %s", archive, target)
             unpack_new(archive, target)
@@ -41,23 +40,17 @@ def unpack(archive: Path, folder: Path) -> Path:
 
 def unpack_new(archive: Path, target: Path) -> None:
     """Unpack into a new folder, which is complete or not there; call under the lock."""
-    unfinished = target.with_name(f".{target.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was killed
     advice = "copy or download it again, or unpack it yourself and name the folder"
-    try:
-        unfinished.mkdir()
-        with (
-            reporting_damage(f"{archive} cannot be unpacked", advice),
-            zipfile.ZipFile(archive) as opened,
-        ):
-            members = [check_member(archive, member) for member in opened.infolist()]
-            check_names(archive, members)
-            check_size(archive, members, target.parent)
-            for member in members:
-                opened.extract(member, unfinished)  # never more than the size that was checked
-        unfinished.rename(target)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    with (
+        writing_folder(target) as unfinished,
+        reporting_damage(f"{archive} cannot be unpacked", advice),
+        zipfile.ZipFile(archive) as opened,
+    ):
+        members = [check_member(archive, member) for member in opened.infolist()]
+        check_names(archive, members)
+        check_size(archive, members, target.parent)
+        for member in members:
+            opened.extract(member, unfinished)  # never more than the size that was checked
 
 
 def check_member(archive: Path, member: zipfile.ZipInfo) -> zipfile.ZipInfo:

@@ -11,17 +11,18 @@ import hashlib
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import soundfile
 import soxr
-from filelock import FileLock
 
 from ser.audio.recording import SAMPLE_RATE, Waveform
 from ser.corpora import cremad, ravdess, savee, tess
 from ser.corpora.emotions import Emotion
 from ser.errors import UserError
+from ser.system.atomic import locked, writing_folder
 from ser.system.progress import progress_bar
 
 VERSION = "Synthetic audio, version 1.\n"
@@ -78,7 +79,7 @@ def ensure_corpora(folder: Path) -> Path:
     """
     folder = folder.expanduser().absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f".{folder.name}.lock")):
+    with locked(folder):
         notice = folder / "SYNTHETIC.txt"
         if notice.is_file() and notice.read_text(encoding="utf-8").startswith(VERSION):
             return folder
@@ -86,10 +87,8 @@ def ensure_corpora(folder: Path) -> Path:
             raise UserError(
                 f"data.synthetic={folder} exists and holds something else; choose another folder"
             )
-        unfinished = folder.with_name(f".{folder.name}.unfinished")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        write_corpora(unfinished)
-        unfinished.rename(folder)
+        with writing_folder(folder) as unfinished:
+            write_corpora(unfinished)
     return folder
 
 
@@ -109,7 +108,7 @@ def write_corpora(folder: Path) -> None:
         for clip in progress.track(clips, description="Writing synthetic corpora"):
             path = folder / clip.path
             path.parent.mkdir(parents=True, exist_ok=True)
-            soundfile.write(path, change_rate(speak(clip), clip.sample_rate), clip.sample_rate)
+            write_clip(path, change_rate(speak(clip), clip.sample_rate), clip.sample_rate)
     add_oddities(folder)
     (folder / "SYNTHETIC.txt").write_text(NOTICE, encoding="utf-8")
 
@@ -161,20 +160,27 @@ def add_oddities(folder: Path) -> None:
     """Add a sample of the irregular files of the real copies; see each module of `ser.corpora`."""
     actor = folder / "ravdess/Actor_01"
     mono, rate = soundfile.read(actor / "03-01-02-01-01-02-01.wav")
-    soundfile.write(actor / "03-01-02-01-01-02-01.wav", np.column_stack([mono, mono]), rate)
+    write_clip(actor / "03-01-02-01-01-02-01.wav", np.column_stack([mono, mono]), rate)
     other = folder / "ravdess/Actor_07/03-01-03-01-02"
     shutil.copy(f"{other}-01-07.wav", f"{other}-02-07.wav")
     mirror = folder / "ravdess/audio_speech_actors_01-24/Actor_02"
     shutil.copytree(folder / "ravdess/Actor_02", mirror)
     cremad_folder = folder / "cremad/AudioWAV"
     shutil.copy(cremad_folder / "1006_TIE_HAP_XX.wav", cremad_folder / "1006_TIE_NEU_XX.wav")
-    soundfile.write(cremad_folder / "1008_WSI_SAD_XX.wav", np.zeros(16_000), 16_000)
+    write_clip(cremad_folder / "1008_WSI_SAD_XX.wav", np.zeros(16_000), 16_000)
     (cremad_folder / "1010_IEO_ANG_XX (1).wav").write_bytes(
         (cremad_folder / "1010_IEO_ANG_XX.wav").read_bytes()
     )
     odd = next((folder / "tess").rglob("YAF_germ_angry.wav"))
     mono, rate = soundfile.read(odd)
-    soundfile.write(odd, mono, rate, format="AIFF", subtype="PCM_16")
+    write_clip(odd, mono, rate, kind="AIFF")
+
+
+def write_clip(path: Path, samples: np.ndarray, sample_rate: int, kind: str = "WAV") -> None:
+    """Write samples in 16 bits. An error is that of the system, which libsndfile does not tell."""
+    buffer = BytesIO()
+    soundfile.write(buffer, samples, sample_rate, format=kind, subtype="PCM_16")
+    path.write_bytes(buffer.getbuffer())
 
 
 def generator_of(*words: str) -> np.random.Generator:

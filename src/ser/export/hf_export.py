@@ -186,9 +186,9 @@ def new_folder(folder: Path) -> Iterator[Path]:
     if folder.exists():
         raise UserError(f"--output={folder} exists: name a new folder, or remove it first")
     draft = draft_of(folder)
-    draft.mkdir(parents=True)
     try:
         with naming(folder, draft):
+            draft.mkdir(parents=True)
             yield draft
             share(draft)
             draft.replace(folder)

@@ -12,7 +12,10 @@ from urllib.parse import urlsplit
 
 from ser.errors import UserError, first_line
 
-PROBE_SECONDS, CONNECT_SECONDS = 10, 60
+PROBE_SECONDS, CONNECT_SECONDS = 5, 60
+# A client of HTTP/2 begins with this text and a frame of (no) settings, and so does the server.
+HTTP2_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
+FRAME_HEADER, SETTINGS_FRAME = 9, b"\4"  # bytes; the type, which is the fourth of them
 # Ray puts sockets into TMPDIR/ray/session_DATE_ID/sockets/; their paths have at most 107 bytes.
 LONGEST_TMPDIR = 36
 
@@ -34,7 +37,7 @@ def connected(address: str | None) -> Iterator[None]:
         if address is None:
             start_ray(None)
         else:
-            probe(address)
+            probe(resolve(address))
             connect_in_time(address)
     except (OSError, RuntimeError, ValueError) as error:
         raise UserError(
@@ -67,13 +70,33 @@ def check_tmpdir() -> None:
 
 
 def probe(address: str) -> None:
-    """Raise OSError if nothing listens at an address such as host:6379 or ray://host:10001.
+    """Raise OSError unless a Ray listens at an address such as host:6379 or ray://host:10001.
 
-    Ray itself would try for minutes.
+    Ray itself would try for minutes. It speaks gRPC, so a server of Ray answers the first frame of
+    HTTP/2 with its settings; an encrypted one is only connected to.
     """
     parts = urlsplit(address if "://" in address else f"//{address}")
-    if parts.hostname is not None and parts.port is not None:
-        socket.create_connection((parts.hostname, parts.port), PROBE_SECONDS).close()
+    if parts.hostname is None or parts.port is None:
+        return
+    with socket.create_connection((parts.hostname, parts.port), PROBE_SECONDS) as connection:
+        if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
+            return
+        connection.settimeout(PROBE_SECONDS)
+        connection.sendall(HTTP2_HELLO)
+        answer = b""
+        while len(answer) < FRAME_HEADER and (received := connection.recv(FRAME_HEADER)):
+            answer += received
+        if answer[3:4] != SETTINGS_FRAME:
+            raise ConnectionError("another server listens there")
+
+
+def resolve(address: str) -> str:
+    """The address that `auto` stands for. Raises ConnectionError if there is none."""
+    if address != "auto":
+        return address
+    from ray._private.services import canonicalize_bootstrap_address  # see docs/workarounds.md
+
+    return str(canonicalize_bootstrap_address(address))
 
 
 def connect_in_time(address: str) -> None:

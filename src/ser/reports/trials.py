@@ -8,14 +8,14 @@ from optuna.trial import TrialState
 from ser.reports.tables import RIGHT, Table
 from ser.reports.terminal import show as print_all
 from ser.reports.terminal import show_command
-from ser.training.tune import INTERRUPTED, Search
+from ser.training.tune import INTERRUPTED, SETTINGS, Search
 
 
 def show(study: optuna.Study, plan: Search) -> None:
     """Print the trials of a study, best first, and the command."""
     print_all(str(plan.folder), tabulate(study))
     if any(trial.state == TrialState.COMPLETE for trial in study.trials):
-        best = study.best_trial.user_attrs["settings"]
+        best = study.best_trial.user_attrs[SETTINGS]
         own = [] if plan.config_dir is None else ["--config-dir", str(plan.config_dir)]
         print_all("Train with the best settings:")
         show_command(shlex.join(["ser", "train", *own, *plan.overrides, *best]))
@@ -29,7 +29,7 @@ def tabulate(study: optuna.Study) -> Table:
     interrupted = study.user_attrs.get(INTERRUPTED, [])
     rows = [
         [
-            " ".join(map(round_setting, trial.user_attrs.get("settings", []))),
+            " ".join(map(round_setting, trial.user_attrs.get(SETTINGS, []))),
             "" if trial.value is None else f"{trial.value:.3f}",
             str(trial.number),
             INTERRUPTED if trial.number in interrupted else trial.state.name.lower(),

@@ -91,7 +91,8 @@ def replacing_path(path: Path, *, private: bool = False) -> Iterator[Path]:
                 share(draft)
             draft.replace(path)
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):  # on a read-only disk even for a file that is not there
+            draft.unlink()
 
 
 @contextmanager
@@ -105,6 +106,36 @@ def naming(path: Path, draft: Path) -> Iterator[None]:
         if not (unnamed or own):  # of another file
             raise
         raise OSError(error.errno, os.strerror(error.errno or 0), str(path)) from error
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the lock beside a folder that is written; an error of locking names the folder."""
+    file = folder.with_name(f".{folder.name}.lock")
+    lock = FileLock(file)
+    with naming(folder, file):
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def writing_folder(folder: Path) -> Iterator[Path]:
+    """A new folder, which becomes `folder` if the block ends without an error.
+
+    Call it under a lock. An error of writing names `folder`.
+    """
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was killed
+    try:
+        with naming(folder, unfinished):
+            unfinished.mkdir()
+            yield unfinished
+            unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def share(path: Path) -> None:

@@ -41,7 +41,13 @@ from ser.training.loggers import log_result
 from ser.training.module import EmotionClassifier, TrainingError
 from ser.training.parity import store_parity
 from ser.training.resume import check_resumable, flatten
-from ser.training.run_folder import TrainResult, record, refuse_to_overwrite, write_result
+from ser.training.run_folder import (
+    TrainResult,
+    holding_folder,
+    record,
+    refuse_to_overwrite,
+    write_result,
+)
 from ser.training.targets import build_targets
 from ser.training.trainer import build_trainer, explain_memory
 
@@ -70,7 +76,7 @@ def train(
         config = replace(config, ckpt=str(find_last_checkpoint(config.ckpt)))
     seed_everything(config.seed, workers=True, verbose=False)
     allow_tf32(config.model.tf32)
-    rank_zero_only(refuse_to_overwrite)(Path(config.output_dir), config.ckpt)
+    rank_zero_only(refuse_to_overwrite)(config)
     trainer = build_trainer(config, callbacks)  # before the data, to fail early
     cache = AudioCache(Path(config.data.cache_dir))
     manifest = prepare(config.data, config.split, cache)
@@ -83,10 +89,15 @@ def train(
         place = check_resumable(resumed, config, module.metadata, trainer.world_size)
         finished = place is None
         data.start = place or data.start
-    record(manifest, config)
-    if not finished:
-        run(trainer, module, data, config, resumed)
-    return conclude(trainer, config, resumed if finished else None)
+    with holding_folder(config):
+        record(manifest, config)
+        if resumed is not None and finished:
+            restore_best(trainer, resumed)
+        else:
+            run(trainer, module, data, config, resumed)
+        if not config.trainer.fast_dev_run:
+            store_parity(best_path(trainer), data, trainer.strategy.root_device)
+        return conclude(trainer, config)
 
 
 def build(
@@ -142,7 +153,6 @@ def run(
             fit(trainer, module, data, config)
         if not config.trainer.fast_dev_run:
             finish_epoch(trainer, module, data)
-            store_parity(best_path(trainer), data, trainer.strategy.root_device)
     finally:
         recorder.write(trainer)
 
@@ -225,15 +235,17 @@ def is_better(score: torch.Tensor, best: torch.Tensor, mode: str) -> bool:
     return bool(score > best if mode == "max" else score < best)
 
 
-def conclude(trainer: Trainer, config: TrainConfig, finished: Checkpoint | None) -> TrainResult:
-    """Log the hyperparameters and the best score, and write the result.
-
-    `finished` is the last checkpoint of a run that was killed after its last epoch.
-    """
+def restore_best(trainer: Trainer, finished: Checkpoint) -> None:
+    """Take the best checkpoint and its score from the last one of a run that was never closed."""
     callback: Any = trainer.checkpoint_callback
-    states = {} if finished is None else finished.content["callbacks"]
+    states = finished.content["callbacks"]
     if callback is not None and callback.state_key in states:
         callback.load_state_dict(states[callback.state_key])
+
+
+def conclude(trainer: Trainer, config: TrainConfig) -> TrainResult:
+    """Log the hyperparameters and the best score, and write the result."""
+    callback: Any = trainer.checkpoint_callback
     monitor = getattr(callback, "monitor", None) or ""
     best = getattr(callback, "best_model_path", "") if monitor else ""
     score = getattr(callback, "best_model_score", None) if monitor else None

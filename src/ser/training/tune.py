@@ -1,11 +1,13 @@
 """search(...) -> an Optuna study over runs of `train`, which can be stopped and resumed.
 
 Several processes can work on one study: each claims a trial under a lock and holds a lock of the
-trial while it runs, so that the trials of killed processes are recognised and replaced.
+trial while it runs, so that the trials of killed processes are recognised and repeated.
 """
 
+import errno
 import logging
 import math
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,12 +28,17 @@ from ser.config.compose import compose_command
 from ser.config.train import TrainConfig
 from ser.errors import UserError, first_line
 from ser.training.module import TrainingError
+from ser.training.run_folder import LOCK, remove_drafts
 from ser.training.search_space import Dimension
 from ser.training.train import train
 
 STORAGE = "study.db"
 STUDY = "ser"
 INTERRUPTED = "interrupted"  # attribute of the study: the numbers of trials that do not count
+SETTINGS, REPEATS = (
+    "settings",
+    "repeats",
+)  # of a trial: as typed; the interrupted one that it repeats
 DATABASE_TIMEOUT = 30  # seconds to wait for another process that writes
 
 log = logging.getLogger(__name__)
@@ -68,8 +75,8 @@ def search(plan: Search, trials: int) -> optuna.Study:
 
     TPE (Bergstra et al. 2011) proposes settings. A trial that is worse than the median of the
     others at the same validation is pruned. Trials that diverge or run out of memory count as
-    failed. An interrupted trial does not count. Raises UserError for a database that cannot be
-    used.
+    failed. An interrupted trial does not count, and is repeated with its values. Raises UserError
+    for a database that cannot be used.
     """
     config = plan.compose([dimension.sample for dimension in plan.space], 0)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -120,6 +127,9 @@ def readable_database(plan: Search) -> Iterator[None]:
             if inner is None:
                 break
             cause = inner
+        if getattr(cause, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            full = errno.ENOSPC
+            raise OSError(full, os.strerror(full), str(plan.folder / STORAGE)) from error
         raise UserError(
             f"{plan.folder / STORAGE} cannot be used ({first_line(cause)}): close other"
             " programs that write to it, or choose another folder with --folder"
@@ -132,15 +142,34 @@ def claim(study: optuna.Study, plan: Search, trials: int, seed: int) -> Any:
     It holds the lock of the trial until the end of the block.
     """
     with plan.lock():
-        known = [discard_if_dead(study, plan, trial) for trial in study.get_trials()]
-        if sum(known) >= trials:
+        counted = sum(discard_if_dead(study, plan, trial) for trial in study.get_trials())
+        if counted >= trials:
             return None
+        repeat_interrupted(study)
         # A resumed study must not propose its first trials again.
-        study.sampler = optuna.samplers.TPESampler(seed=seed + len(known))
+        study.sampler = optuna.samplers.TPESampler(seed=seed + count_draws(study))
         trial = study.ask()
+        trial.set_user_attr(SETTINGS, plan.settings(trial))
         lock = plan.lock(trial.number)
         lock.acquire()
     return held(lock, trial)
+
+
+def repeat_interrupted(study: optuna.Study) -> None:
+    """Let the next trial have the values of an interrupted one that was not repeated yet."""
+    everything, interrupted = study.get_trials(), study.user_attrs.get(INTERRUPTED, [])
+    repeated = {trial.user_attrs.get(REPEATS) for trial in everything}
+    for trial in everything:
+        known = {SETTINGS: trial.user_attrs.get(SETTINGS), REPEATS: trial.number}
+        if trial.number in interrupted and trial.number not in repeated and known[SETTINGS]:
+            study.enqueue_trial(trial.params, known)
+            return
+
+
+def count_draws(study: optuna.Study) -> int:
+    """How many trials have values of their own, all of which were proposed."""
+    found = [trial.user_attrs for trial in study.get_trials()]
+    return sum(SETTINGS in each and REPEATS not in each for each in found)
 
 
 @contextmanager
@@ -155,10 +184,15 @@ def discard_if_dead(study: optuna.Study, plan: Search, trial: FrozenTrial) -> bo
     """Whether a trial counts; a running one whose process has died is marked as interrupted."""
     if trial.state.is_finished():
         return trial.number not in study.user_attrs.get(INTERRUPTED, [])
+    if trial.state == TrialState.WAITING:  # to be repeated
+        return False
     try:
         plan.lock(trial.number).acquire(timeout=0).lock.release()
     except Timeout:
         return True
+    folder = plan.folder / str(trial.number)
+    remove_drafts(folder)
+    (folder / LOCK).unlink(missing_ok=True)
     interrupt(study, trial.number)
     return False
 
@@ -172,8 +206,7 @@ def interrupt(study: optuna.Study, number: int) -> None:
 def run_trial(study: optuna.Study, trial: optuna.Trial, plan: Search, monitor: str) -> None:
     """Train one trial and tell the study its score."""
     try:
-        chosen = plan.settings(trial)
-        trial.set_user_attr("settings", chosen)
+        chosen = trial.user_attrs[SETTINGS]
         log.info("trial %d: %s", trial.number, " ".join(chosen))
         score = train(plan.compose(chosen, trial.number), [Pruning(trial, monitor)]).score
     except optuna.TrialPruned:

@@ -8,7 +8,7 @@ import signal
 import numpy as np
 import pytest
 
-from ser.commands.errors import naming_command, one_line_errors
+from ser.commands.errors import one_line_errors, reporting_stop
 from ser.errors import UserError, install_hint, optional_dependency, suggest
 
 
@@ -75,13 +75,17 @@ def test_an_ignored_sighup_stays_ignored_as_nohup_wants_it():
         signal.signal(signal.SIGHUP, former)
 
 
-@pytest.mark.parametrize(("stopped", "code"), [(KeyboardInterrupt(), 130), (SystemExit(143), 143)])
-@pytest.mark.parametrize("command", ["ser train 'ckpt=a b'", None])
-def test_the_command_that_resumes_is_printed_if_there_is_one(capsys, stopped, code, command):
-    with pytest.raises(SystemExit) as caught, one_line_errors(), naming_command(lambda: command):
-        raise stopped
+@pytest.mark.parametrize("code", [130, 143])
+@pytest.mark.parametrize("remains", ["To resume: ser train 'ckpt=a b'", ""])
+def test_a_stop_is_one_line_with_what_remains(capsys, code, remains):
+    stopped = KeyboardInterrupt() if code == 130 else SystemExit(code)
+    outer = reporting_stop(lambda: "of an outer block")
+    with pytest.raises(SystemExit) as caught, one_line_errors(), outer:  # noqa: SIM117
+        with one_line_errors(), reporting_stop(lambda: remains):
+            raise stopped
     assert caught.value.code == code
-    assert ("To resume: ser train 'ckpt=a b'" in capsys.readouterr().err) == bool(command)
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.endswith(remains)
 
 
 def test_an_empty_job_folder_is_removed_and_a_filled_one_is_kept(tmp_path):

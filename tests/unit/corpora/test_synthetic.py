@@ -1,3 +1,5 @@
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -101,3 +103,11 @@ def test_length_and_level_of_a_clip_do_not_depend_on_its_emotion(
     model = LogisticRegression(max_iter=1000, class_weight="balanced")
     uar = cross_val_score(model, features, labels, scoring="balanced_accuracy", cv=5).mean()
     assert uar < 0.2  # chance is 0.125
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_full_disk_is_an_error_of_the_system():
+    """libsndfile, which writes files itself, has an error of its own without a number."""
+    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)) as caught:
+        synthetic.write_clip(Path("/dev/full"), np.zeros(16_000), 16_000)
+    assert caught.value.errno == errno.ENOSPC

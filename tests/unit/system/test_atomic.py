@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ser.system import atomic
-from ser.system.atomic import draft_of, replacing, replacing_path, write_text
+from ser.system.atomic import draft_of, replacing, replacing_path, write_text, writing_folder
 
 # Writes half a file, says so, and waits to be killed.
 HALF = """
@@ -116,3 +116,30 @@ def test_a_full_disk_is_reported_with_the_name_of_the_file(tmp_path, named):
 def test_an_error_of_another_file_stays_as_it_is(tmp_path):
     with pytest.raises(FileNotFoundError, match="missing"), replacing_path(tmp_path / "x"):
         (tmp_path / "missing").read_text()
+
+
+def test_a_folder_is_complete_or_absent_and_a_full_disk_names_it(tmp_path):
+    folder = tmp_path / "corpus"
+    (tmp_path / ".corpus.unfinished").mkdir()  # of a killed run
+    (tmp_path / ".corpus.unfinished" / "half").touch()
+    full = errno.ENOSPC
+    with pytest.raises(OSError, match="corpus") as caught, writing_folder(folder) as new:
+        raise OSError(full, "full", str(new / "2.wav"))
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(folder))
+    assert not list(tmp_path.iterdir())
+    with writing_folder(folder) as new:
+        (new / "1.wav").touch()
+    assert list(tmp_path.rglob("*")) == [folder, folder / "1.wav"]
+
+
+def test_a_read_only_disk_is_reported_with_the_name_of_the_file(tmp_path, monkeypatch):
+    """Every call fails there, also the removal of a draft that was never created."""
+
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "read-only", str(path))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(OSError, match=r"report\.csv") as caught:
+        write_text(tmp_path / "report.csv", "text")
+    assert caught.value.filename == str(tmp_path / "report.csv")

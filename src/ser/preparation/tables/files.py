@@ -4,14 +4,12 @@ import hashlib
 import json
 import logging
 import os
-import shutil
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path, PurePath, PureWindowsPath
 
-from filelock import FileLock
-
 from ser.preparation.tables.raw import Embedded
+from ser.system.atomic import locked, writing_folder
 from ser.system.files import identify
 
 log = logging.getLogger(__name__)
@@ -63,7 +61,7 @@ def extract(audio: Embedded, folder: Path) -> list[tuple[str, str]]:
     digest = hashlib.sha256(repr(states).encode()).hexdigest()[:12]
     target = folder.expanduser() / f"{audio.name}-{digest}"
     target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(target.with_name(f".{target.name}.lock")):
+    with locked(target):
         if not target.is_dir():
             log.warning("Extracting the recordings of %s into %s", audio.name, target)
             write_all(audio, target)
@@ -84,11 +82,8 @@ def write_all(audio: Embedded, target: Path) -> None:
 
     Call it under the lock.
     """
-    unfinished = target.with_name(f".{target.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was killed
     listed: list[tuple[str, str | None]] = []
-    try:
-        unfinished.mkdir()
+    with writing_folder(target) as unfinished:
         for row, (content, path) in enumerate(audio.read(), 1):
             if content is None:
                 listed.append((path, path))
@@ -97,6 +92,3 @@ def write_all(audio: Embedded, target: Path) -> None:
             (unfinished / name).write_bytes(content)
             listed.append((name, None))
         (unfinished / INDEX).write_text(json.dumps(listed), encoding="utf-8")
-        unfinished.rename(target)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
