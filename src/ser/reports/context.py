@@ -15,7 +15,7 @@ from ser.reports import robustness as robust
 from ser.reports.analysis import Analysis
 from ser.reports.data_summary import DataCard
 from ser.reports.robustness import RobustnessResult
-from ser.reports.tables import count, percent, show_interval
+from ser.reports.tables import count, fraction, show_interval
 from ser.reports.training_facts import TrainingFacts, describe_training
 from ser.training import provenance
 from ser.training.logs import History
@@ -153,8 +153,8 @@ def describe_intervals(overall: GroupMetrics) -> str:
 def describe_baselines(overall: GroupMetrics) -> str:
     found = overall.baselines
     return (
-        f"Always predicting {found.majority_class} has an accuracy of {percent(found.majority)},"
-        f" uniform guessing {percent(found.chance)} (chance)."
+        f"Always predicting {found.majority_class} has an accuracy of {fraction(found.majority)},"
+        f" uniform guessing {fraction(found.chance)} (chance)."
     )
 
 
@@ -163,19 +163,19 @@ def list_headline(result: EvaluationResult) -> list[tuple[str, str, str]]:
     overall, temperature = result.overall, result.predicted.temperature
     scores, intervals = overall.scores, overall.intervals
     probabilities = overall.calibrated or overall.probabilities
-    chance, majority = map(percent, (overall.baselines.chance, overall.baselines.majority))
+    chance, majority = map(fraction, (overall.baselines.chance, overall.baselines.majority))
 
     def note(name: str, extra: str = "") -> str:
         return "\n".join(filter(None, (between(intervals.get(name)), extra)))
 
     return [
-        (percent(scores.uar), "UAR", note("uar", f"chance {chance}")),
-        (percent(scores.accuracy), "Accuracy", note("accuracy", f"majority {majority}")),
-        (percent(scores.macro_f1), "Macro F1", note("macro_f1")),
-        (percent(scores.weighted_f1), "Weighted F1", note("weighted_f1")),
-        (percent(probabilities.top2_accuracy), "Top-2 accuracy", note("top2_accuracy")),
+        (fraction(scores.uar), "UAR", note("uar", f"chance {chance}")),
+        (fraction(scores.accuracy), "Accuracy", note("accuracy", f"majority {majority}")),
+        (fraction(scores.macro_f1), "Macro F1", note("macro_f1")),
+        (fraction(scores.weighted_f1), "Weighted F1", note("weighted_f1")),
+        (fraction(probabilities.top2_accuracy), "Top-2 accuracy", note("top2_accuracy")),
         (
-            percent(probabilities.calibration_error),
+            fraction(probabilities.calibration_error),
             "Calibration error",
             "as trained" if temperature in (None, 1) else f"temperature {temperature:.2f}",
         ),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from ser.config.callbacks import mode_of
+from ser.config.callbacks import mode_of, name_metric
 from ser.config.plain import key_of
 from ser.config.train import RESULT
 from ser.errors import UserError
@@ -106,17 +106,16 @@ class Sweep:
             for name, jobs in self.groups.items()
         ]
         strong = () if self.best is None else (self.best,)
-        return Table(["settings", "jobs", self.monitor], rows, alignment="llr", strong=strong)
+        columns = ["settings", "jobs", name_metric(self.monitor)]
+        return Table(columns, rows, alignment="llr", strong=strong)
 
     def describe(self, jobs: Sequence[JobResult]) -> str:
         """The mean score of jobs, with the standard deviation of several."""
         scores = [job.score for job in jobs]
         if any(map(math.isnan, scores)):
             return "failed"
-        scale, form, unit = (1, ".3f", "") if self.monitor.endswith("loss") else (100, ".1f", "%")
-        center = f"{scale * statistics.fmean(scores):{form}}"
-        spread = f" ± {scale * statistics.stdev(scores):{form}}" if len(scores) > 1 else ""
-        return f"{center}{spread}{unit}"
+        spread = f" ± {statistics.stdev(scores):.3f}" if len(scores) > 1 else ""
+        return f"{statistics.fmean(scores):.3f}{spread}"
 
 
 def is_sweep(folder: Path) -> bool:

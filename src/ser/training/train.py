@@ -15,6 +15,7 @@ from torch import nn
 
 from ser.audio.cache import AudioCache
 from ser.audio.recording import SAMPLE_RATE
+from ser.config.callbacks import name_metric
 from ser.config.model import HeadFit, Standardize
 from ser.config.plain import to_plain
 from ser.config.train import TrainConfig, find_last_checkpoint
@@ -190,7 +191,8 @@ def describe_end(trainer: Any) -> str:
     """Why training ended."""
     for callback in trainer.callbacks:
         if isinstance(callback, EarlyStopping) and callback.stopped_epoch:
-            return f"{callback.monitor} did not improve in {callback.patience} validations"
+            metric = name_metric(callback.monitor)
+            return f"{metric} did not improve in {callback.patience} validations"
     if trainer.max_steps != -1 and trainer.global_step >= trainer.max_steps:
         return f"trainer.max_steps={trainer.max_steps} reached"
     if trainer.max_epochs and 0 < trainer.max_epochs <= trainer.current_epoch:

@@ -227,7 +227,7 @@ def test_sentences_that_give_the_label_away_are_noticed(build_result):
     content = to_numbers(away)["sentences"]
     assert content["uar_from_sentence"] == 1
     assert list(content["kinds"]) == ["one emotion"]
-    assert "100.0% (chance" in to_markdown(away).split("## Confusion")[0]
+    assert "1.000 (chance" in to_markdown(away).split("## Confusion")[0]
     assert analyse(build_result(sentence="")).sentences is None
 
 

@@ -322,5 +322,5 @@ def test_a_speaker_with_other_names_in_the_second_run_is_compared(write_run):
 
 
 def test_a_deviation_of_zero_is_shown_and_an_unknown_one_is_not():
-    assert aggregate.spread([0.5, 0.5]).describe() == "50.0% ± 0.0%"
-    assert aggregate.spread([0.5]).describe() == "50.0%"
+    assert aggregate.spread([0.5, 0.5]).describe() == "0.500 ± 0.000"
+    assert aggregate.spread([0.5]).describe() == "0.500"

@@ -146,6 +146,6 @@ def log_errors(trainer: Any, labels: list[str], errors: list[ValidationError]) -
         true, predicted = labels[error.label], labels[error.predicted]
         caption = f"{row['id']}: {true}, predicted {predicted}"
         log_audio(trainer, f"val/worst_errors/{number}", data.cache.read(row["content"]), caption)
-        probability = f"{error.probability:.0%}"
+        probability = f"{error.probability:.3f}"
         lines.append(f"| {number} | {row['id']} | {true} | {predicted} | {probability} |")
     log_text(trainer, "val/worst_errors", "\n".join(lines))
