@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from ser.config.plain import key_of
 from ser.evaluation.result import EvaluationResult
 from ser.metrics.intervals import Interval
 from ser.metrics.summary import GroupMetrics
@@ -187,10 +188,15 @@ def between(interval: Interval | None) -> str:
 
 
 def list_commands(result: EvaluationResult, facts: TrainingFacts) -> str:
-    commands = [["evaluate", *result.command]]
+    """The commands of a shell that train and evaluate; a resumed run can be trained in one go."""
+    commands = [shlex.join(["ser", "evaluate", *result.command])]
     if not result.foreign_model:
-        commands.insert(0, ["train", *facts.command])
-    return "\n".join(shlex.join(["ser", *words]) for words in commands)
+        train = ["ser", "train"]
+        whole = [word for word in facts.command if key_of(word) != "ckpt"]
+        if whole != facts.command:
+            commands.insert(0, f"# The run was resumed: {shlex.join([*train, *facts.command])}")
+        commands.insert(0, shlex.join([*train, *whole]))
+    return "\n".join(commands)
 
 
 def list_facts(result: EvaluationResult) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ser.config.plain import from_plain
 from ser.evaluation.robustness import Point, Robustness
 from ser.metrics.calibration import fit_temperature
 from ser.reports import context, metrics_json, report
@@ -282,3 +283,14 @@ def test_a_model_from_elsewhere_is_not_described_by_the_run_whose_data_it_is_eva
     assert "Training manifest" in to_markdown(own)
     assert "Training manifest" not in text
     report.write(replace(own, foreign_model=True, robustness=robustness()), tmp_path / "report")
+
+
+def test_a_resumed_run_names_the_command_of_the_whole_training(build_result):
+    result = build_result()
+    settings = {"output_dir": "x", "command": ["seed=1", "ckpt=last.ckpt"]}
+    resumed = replace(result.metadata, config=from_plain(settings))
+    lines = to_markdown(replace(result, metadata=resumed)).splitlines()
+    assert "ser train seed=1" in lines
+    assert any(
+        line.startswith("#") and line.endswith("ser train seed=1 ckpt=last.ckpt") for line in lines
+    )
