@@ -187,7 +187,10 @@ def run_locally(job: Job, options: OutputOptions) -> int:
     with writers.open_writer(
         kind, options.output, predictor.labels, options.top_k, **extra
     ) as writer:
-        return writers.write_all(results, writer, total, bar=not visible)
+        failed = writers.write_all(results, writer, total, bar=not visible)
+    if options.output is not None:
+        print(f"Written: {options.output}", file=sys.stderr)  # the output may be /dev/stdout
+    return failed
 
 
 def find_recordings(paths: list[str], *, separate: bool) -> tuple[Iterator[Source], int | None]:
