@@ -2,7 +2,7 @@
 
 import logging
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from ser.audio.cache import AudioCache
 from ser.audio.recording import SAMPLE_RATE
 from ser.config.callbacks import name_metric
 from ser.config.model import HeadFit, Standardize
-from ser.config.plain import to_plain
+from ser.config.plain import key_of, to_plain
 from ser.config.train import TrainConfig, find_last_checkpoint
 from ser.data.datamodule import EmotionDataModule
 from ser.errors import require
@@ -47,6 +47,7 @@ from ser.training.targets import build_targets
 from ser.training.trainer import build_trainer, explain_memory
 
 log = logging.getLogger(__name__)
+PLACES = ("data.paths", "data.cache_dir", "data.synthetic")  # settings that differ by machine
 
 
 def train(
@@ -200,6 +201,24 @@ def describe_end(trainer: Any) -> str:
     return "trainer.max_time reached" if trainer.should_stop else "stopped"
 
 
+def flatten_choices(config: TrainConfig) -> dict[str, Any]:
+    """The settings that may change a result, by their full keys."""
+    settings = to_plain(config)
+    names = ("seed", "init_from", "data", "split", "model", "trainer")
+    return flatten({name: settings[name] for name in names})
+
+
+def find_changed(config: TrainConfig, settings: Mapping[str, Any]) -> set[str]:
+    """The settings that were typed or have no default value, without places of files."""
+    default = flatten_choices(TrainConfig(output_dir=config.output_dir))
+    typed = {key_of(word) for word in config.command}
+    return {
+        name
+        for name, value in settings.items()
+        if name in typed or (value != default.get(name) and not name.startswith(PLACES))
+    }
+
+
 def finish_epoch(trainer: Trainer, module: EmotionClassifier, data: EmotionDataModule) -> None:
     """Validate and save what was trained since the last validation, if there was none after it."""
     callback: Any = trainer.checkpoint_callback
@@ -245,9 +264,8 @@ def conclude(trainer: Trainer, config: TrainConfig, finished: Checkpoint | None)
         monitor=monitor,
         score=float("nan") if score is None else float(score),
     )
-    settings = to_plain(config)
-    chosen = flatten({name: settings[name] for name in ("seed", "data", "split", "model")})
-    log_result(trainer, chosen, result.monitor, result.score)
+    settings = flatten_choices(config)
+    log_result(trainer, settings, result.monitor, result.score, find_changed(config, settings))
     if trainer.is_global_zero and not config.trainer.fast_dev_run:
         write_result(result)
     return result
