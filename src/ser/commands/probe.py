@@ -47,12 +47,14 @@ def probe(
     config.check_files()
     # Heavy, so only after the config has been checked.
     from ser.audio.cache import AudioCache
+    from ser.models.build import describe_network
     from ser.preparation.prepare import prepare
     from ser.reports import probe as report
     from ser.system.libraries import silence_warnings
     from ser.training import probe as probing
 
     silence_warnings()
+    describe_network(config.model, config.data.label_space)  # before the data, to fail early
     cache = AudioCache(Path(config.data.cache_dir))
     result = probing.probe(config, prepare(config.data, config.split, cache), cache, test=test)
     own = [] if config_dir is None else ["--config-dir", str(config_dir)]

@@ -25,6 +25,7 @@ from ser.models.build import (
     build_feature_extractor,
     build_network,
     check_duration,
+    describe_network,
     enable_memory_saving,
     find_family,
     plain,
@@ -73,7 +74,9 @@ def train(
     seed_everything(config.seed, workers=True, verbose=False)
     allow_tf32(config.model.tf32)
     rank_zero_only(refuse_to_overwrite)(Path(config.output_dir), config.ckpt)
-    trainer = build_trainer(config, callbacks)  # before the data, to fail early
+    # Before the data, to fail early.
+    trainer = build_trainer(config, callbacks)
+    describe_network(config.model, config.data.label_space)
     cache = AudioCache(Path(config.data.cache_dir))
     manifest = prepare(config.data, config.split, cache)
     rank_zero_only(on_prepared)(manifest)
