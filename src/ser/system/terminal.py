@@ -27,9 +27,12 @@ def wrap(text: str, stream: TextIO, indent: str = "") -> str:
 
 
 class LogFormatter(logging.Formatter):
-    """The time and the message, wrapped beside the time (conf/train.yaml has the format)."""
+    """The time and the message, wrapped beside the time."""
 
     INDENT = " " * len("00:00:00 ")
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(message)s", "%H:%M:%S")
 
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)

@@ -22,7 +22,7 @@ for name in ("lightning", "lightning.pytorch", "lightning.pytorch.callbacks"):
     sys.modules[name].Trainer = sys.modules[name].Callback = object
 logging.basicConfig(level="INFO", stream=sys.stdout)
 from ser.system.terminal import LogFormatter
-logging.getLogger().handlers[0].setFormatter(LogFormatter("%(asctime)s %(message)s", "%H:%M:%S"))
+logging.getLogger().handlers[0].setFormatter(LogFormatter())
 from ser.training.callbacks.progress import EpochLog, ProgressBar
 optimizer = SimpleNamespace(param_groups=[{"lr": 0.5}])
 trainer = SimpleNamespace(
