@@ -26,6 +26,7 @@ from ser.commands import (
     tune,
 )
 from ser.commands.errors import one_line_errors, write_utf8
+from ser.commands.words import Command
 from ser.version import __version__
 
 app = typer.Typer(
@@ -82,7 +83,7 @@ for command in (
     demo.demo,
     listen.listen,
 ):
-    app.command()(command)
+    app.command(cls=Command)(command)
 app.command(cls=predict.PredictCommand)(predict.predict)
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from ser.audio.recording import Source
 from ser.commands.options import (
@@ -25,6 +24,7 @@ from ser.commands.options import (
     Workers,
     speeds_of,
 )
+from ser.commands.words import Command
 from ser.config.precision import Precision
 from ser.errors import UserError, optional_dependency
 from ser.inference import sources, writers
@@ -37,7 +37,7 @@ SHARD_SIZE = 1000
 ADAPT = "--adapt"
 
 
-class PredictCommand(TyperCommand):
+class PredictCommand(Command):
     """The command, with an option whose value may be left out: typer has none."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

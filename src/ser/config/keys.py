@@ -116,7 +116,13 @@ def known_keys(kind: type) -> list[str]:
 
 
 def suggest_key(unknown: str, kind: type = TrainConfig) -> str:
-    """A hint such as "; did you mean model.lr?" for an unknown full key, or an empty string.
+    """A hint such as "; did you mean model.lr?" for an unknown full key, or an empty string."""
+    found = find_keys(unknown, kind)
+    return f"; did you mean {' or '.join(found)}?" if found else ""
+
+
+def find_keys(unknown: str, kind: type = TrainConfig) -> list[str]:
+    """The full keys that an unknown one may mean, none if there is none like it.
 
     The key may be misspelt, in another group (`model.batch_size`), or named as in other software
     (`learning_rate`).
@@ -131,4 +137,4 @@ def suggest_key(unknown: str, kind: type = TrainConfig) -> str:
     if not found:
         names = {key.rpartition(".")[2]: key for key in reversed(keys)}
         found = [names[near] for near in get_close_matches(name, names, n=1, cutoff=0.75)]
-    return f"; did you mean {' or '.join(found)}?" if found else ""
+    return found
