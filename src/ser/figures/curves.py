@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ser.figures.style import (
     INK,
@@ -46,6 +47,7 @@ def draw_history(
             axes.plot(steps, smooth(values), color=colour, lw=1.8, label=f"{name}, smoothed")
     if best is not None:
         axes.axvline(best[0], color=INK, ls=":", lw=1.2, label=best[1])
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     finish(axes, title, "optimiser steps", scores=scores)
     return figure
 

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ser.figures.style import FAINT, INK, SERIES, STYLE, WIDTH, in_percent, name_artist, shorten
 
@@ -40,6 +41,7 @@ def draw_distribution(
     axes.invert_yaxis()
     axes.margins(x=0.12)
     axes.set_xlabel("utterances")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="x", lw=0.5)
     axes.set_axisbelow(True)
     axes.tick_params(length=0)

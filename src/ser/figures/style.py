@@ -45,7 +45,11 @@ def mark(figure: Figure, text: str, *, synthetic: bool) -> None:
 
 
 def shorten(name: str, most: int) -> str:
-    return name if len(name) <= most else f"{name[: most - 1]}…"
+    """The name, cut in its middle: long names often begin alike."""
+    if len(name) <= most:
+        return name
+    start = (most - 1) // 2
+    return f"{name[:start]}…{name[start + 1 - most :]}"
 
 
 def in_percent(value: float, _: int) -> str:
