@@ -15,13 +15,13 @@ from ser.config.callbacks import mode_of, name_metric
 from ser.config.plain import key_of
 from ser.config.train import RESULT
 from ser.errors import UserError
+from ser.reports.runs import OUTSIDE
 from ser.reports.tables import Table
 from ser.reports.terminal import show as print_all
 from ser.reports.terminal import show_command
 from ser.system.files import read_object, shorten
 
 OVERRIDES = Path(".hydra") / "overrides.yaml"  # in the folder of a run
-OUTSIDE = ("output_dir", "ckpt", "data.cache_dir")  # settings that do not change a result
 # Settings of the data that leave the validation part as it is.
 SAME_DATA = tuple(
     f"data.{name}"
@@ -150,10 +150,13 @@ def show(sweep: Sweep) -> None:
     if sweep.unfinished:
         print_all(f"Jobs that have not finished: {sweep.unfinished}.")
     if sweep.chosen is not None:
+        several = any(len(jobs) > 1 for jobs in sweep.groups.values())
+        seeds = "Scores are means ± standard deviations over seeds. " if several else ""
+        best = f"job {sweep.chosen.folder.name}{', its best seed,' if several else ''}"
         command = shlex.join(["ser", "evaluate", f"ckpt={shorten(sweep.chosen.folder)}"])
         print_all(
-            "* best on the validation part. Evaluate only this job on the test part, because the"
-            " best of several test scores is too optimistic:"
+            f"{seeds}* best on the validation part. Evaluate only {best} on the test part, because"
+            " the best of several test scores is too optimistic:"
         )
         show_command(command)
     elif not sweep.comparable:
