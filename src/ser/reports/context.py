@@ -56,7 +56,7 @@ def describe(
         "selective_words": sections.describe_selective(analysis),
         "robustness": robustness and robust.tabulate(robustness),
         "robustness_words": robustness and robust.describe(robustness),
-        "suspects": sections.tabulate_suspects(analysis),
+        "suspects": sections.tabulate_suspects(result, analysis),
         **describe_data(result),
         "commands": list_commands(result, facts),
         "facts": list_facts(result),

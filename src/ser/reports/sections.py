@@ -224,10 +224,17 @@ def describe_sentences(found: SentenceScores) -> str:
     )
 
 
-def tabulate_suspects(analysis: Analysis) -> Table | None:
-    """The most suspicious labels, None if there are none."""
+def can_doubt_labels(result: EvaluationResult) -> bool:
+    """Whether the model is right so often that its disagreement says something about a label."""
+    chance, measured = result.overall.baselines.chance, result.val_uar
+    uar = result.overall.scores.uar if measured is None else measured
+    return uar >= (1 + chance) / 2
+
+
+def tabulate_suspects(result: EvaluationResult, analysis: Analysis) -> Table | None:
+    """The most suspicious labels, None if there are none or the model is too poor to doubt them."""
     found = analysis.label_errors
-    if found.empty:
+    if found.empty or not can_doubt_labels(result):
         return None
     voted = "agreement" in found
     rows = []

@@ -294,3 +294,10 @@ def test_a_resumed_run_names_the_command_of_the_whole_training(build_result):
     assert any(
         line.startswith("#") and line.endswith("ser train seed=1 ckpt=last.ckpt") for line in lines
     )
+
+
+def test_a_poor_model_suspects_no_label(build_result):
+    result = replace(build_result(), val_uar=0.9)
+    assert context.describe(result, analyse(result), None, None)["suspects"] is not None
+    poor = replace(result, val_uar=0.6)  # of three classes, halfway is 2/3
+    assert context.describe(poor, analyse(poor), None, None)["suspects"] is None
