@@ -14,12 +14,11 @@ from ser.errors import UserError
 from ser.metrics.intervals import SpeakerCounts, count_by_speaker
 from ser.metrics.scores import Scores, score
 from ser.reports.metrics_json import READABLE, SCHEMA
+from ser.reports.sweeps import OUTSIDE
 from ser.system.files import read_object
 from ser.system.spreadsheet import unescape_cell
 
 TEXT = ("id", "corpus", "speaker", "emotion", "predicted")
-# Settings that do not change a result.
-OUTSIDE = ("output_dir", "ckpt", "data.cache_dir", "evaluate")
 LONGEST_NAME = 48  # letters that a table has room for
 
 

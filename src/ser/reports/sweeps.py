@@ -15,12 +15,13 @@ from ser.config.callbacks import mode_of, name_metric
 from ser.config.plain import key_of
 from ser.config.train import RESULT
 from ser.errors import UserError
-from ser.reports.runs import OUTSIDE
 from ser.reports.tables import Table
 from ser.reports.terminal import show as print_all
 from ser.reports.terminal import show_command
 from ser.system.files import read_object, shorten
 
+# Settings that do not change a result.
+OUTSIDE = ("output_dir", "ckpt", "data.cache_dir", "evaluate")
 OVERRIDES = Path(".hydra") / "overrides.yaml"  # in the folder of a run
 # Settings of the data that leave the validation part as it is.
 SAME_DATA = tuple(
