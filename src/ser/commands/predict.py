@@ -82,11 +82,17 @@ class OutputOptions:
 Sources = Annotated[
     list[str], typer.Argument(help="Files, folders, globs, tables with a column path, or -.")
 ]
-Kind = Annotated[Format | None, typer.Option(help="Default: a table on a terminal, else JSON.")]
+Kind = Annotated[
+    Format | None,
+    typer.Option(
+        metavar="FORMAT",
+        help=f"{', '.join(Format)}; default: a table on a terminal, else json.",
+    ),
+]
 Output = Annotated[
     Path | None,
     typer.Option(
-        help="File, or for timelines of several recordings a folder; default: standard output."
+        help="File; a folder for timelines of several recordings. Default: standard output."
     ),
 ]
 TopK = Annotated[int | None, typer.Option(min=1, help="Write only the K most probable emotions.")]
@@ -101,9 +107,9 @@ Adapt = Annotated[
     typer.Option(
         ADAPT,
         metavar="[COLUMN_OR_PATTERN]",
-        help="Adapt to the speakers of the given recordings, without labels. The column of the"
-        " speaker in a table, or a regular expression on the path; without it, all recordings"
-        " are of one speaker.",
+        help="Adapt to the speakers of the recordings, without labels. COLUMN names the speaker in"
+        " a table, PATTERN is a regular expression that finds the speaker in the path; without a"
+        " value, all recordings are of one speaker.",
     ),
 ]
 Where = Annotated[Engine, typer.Option(help="ray: on several machines.")]

@@ -30,11 +30,10 @@ def probe(
     ] = False,
     config_dir: ConfigDir = None,
 ) -> None:
-    """Compare the layers of a frozen backbone by linear probes, and choose one to train.
+    """Compare the layers of a frozen backbone by linear classifiers, and choose one to train.
 
-    Computes pooled states of all layers once, fits a linear classifier to each layer, and
-    cross-validates layer and regularisation over the speakers of the training part. Ends with the
-    command that trains the chosen layer.
+    The layer and the regularisation are chosen by cross-validation over the
+    speakers of the training part. The last line is the command that trains.
     """
     from ser.config.compose import compose_command
     from ser.config.train import TrainConfig

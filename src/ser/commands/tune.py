@@ -21,8 +21,8 @@ def tune(
 ) -> None:
     """Search for better settings with Optuna; the same command resumes a search.
 
-    Write ranges as in Hydra's sweeps: 'model.lr=tag(log, interval(1e-6, 1e-4))',
-    data.batch_size=8,16,32. Without a range, those of conf/tune.yaml are searched.
+    Ranges are written as 'model.lr=tag(log, interval(1e-6, 1e-4))' or
+    data.batch_size=8,16,32. Without one, those of conf/tune.yaml are searched.
     """
     from ser.config.compose import CONF, compose_command
     from ser.config.model import HeadFit

@@ -19,6 +19,13 @@ class Command(TyperCommand):
         check_words(self.params, args)
         return super().parse_args(ctx, args)
 
+    def get_params(self, ctx: Any) -> list[Any]:
+        params: list[Any] = super().get_params(ctx)
+        for each in params:
+            if getattr(each, "is_flag", False):
+                each.metavar = ""  # typer 0.29 shows <bool>, as if a value had to follow
+        return params
+
 
 def check_words(params: Sequence[Any], words: Sequence[str]) -> None:
     """Raise UserError for the first word of another form than the command takes."""

@@ -3,6 +3,7 @@
 import shutil
 import sys
 import textwrap
+from collections import Counter
 from dataclasses import MISSING, Field, fields, is_dataclass
 from difflib import get_close_matches
 from typing import Any, cast
@@ -10,6 +11,7 @@ from typing import Any, cast
 from ser.config.callbacks import CALLBACKS, OPTIONAL_CALLBACKS
 from ser.config.train import TrainConfig
 
+COMMAND = "command"  # filled in automatically, so not for users
 WIDE = 160  # columns that a setting needs in one line
 # Names of settings elsewhere (transformers, scikit-learn, other trainers), for hints only.
 SYNONYMS = {
@@ -58,8 +60,14 @@ SYNONYMS = {
 def describe_settings(kind: type, prefix: str = "") -> list[str]:
     """Each setting: its full key, its default and its meaning, below them on a narrow terminal."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDE
-    lines = []
-    for key, entry in documented(kind, prefix):
+    lines, found = [], documented(kind, prefix)
+    several = Counter(id(entry) for _, entry in found)  # one entry for the path of each corpus
+    shown = {
+        f"{key.rpartition('.')[0]}.NAME" if several[id(entry)] > 1 else key: entry
+        for key, entry in found
+        if key != COMMAND
+    }
+    for key, entry in shown.items():
         head, meaning = f"  {key:36} {show_default(entry):31}", entry.metadata["doc"]
         if width >= WIDE:
             lines.append(f"{head} {meaning}")
