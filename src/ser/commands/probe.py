@@ -50,9 +50,11 @@ def probe(
     from ser.preparation.prepare import prepare
     from ser.reports import probe as report
     from ser.system.libraries import silence_warnings
+    from ser.system.terminal import show_logs
     from ser.training import probe as probing
 
     silence_warnings()
+    show_logs()
     describe_network(config.model, config.data.label_space)  # before the data, to fail early
     cache = AudioCache(Path(config.data.cache_dir))
     result = probing.probe(config, prepare(config.data, config.split, cache), cache, test=test)

@@ -9,6 +9,7 @@ import typer
 from ser.commands.errors import naming_command, one_line_errors
 from ser.commands.options import ConfigDir, Overrides
 from ser.errors import optional_dependency, require
+from ser.system.terminal import show_logs
 
 TUNE = Path("runs/tune")
 
@@ -51,5 +52,6 @@ def tune(
     own = [] if config_dir is None else ["--config-dir", str(config_dir)]
     same = ["ser", "tune", *own, "--trials", str(trials), "--folder", str(folder)]
     command = shlex.join([*same, *(overrides or [])])
+    show_logs("ser.training.tune")  # each trial with its settings
     with one_line_errors(), naming_command(lambda: command):
         show(search(plan, trials), plan)

@@ -26,6 +26,15 @@ def wrap(text: str, stream: TextIO, indent: str = "") -> str:
     return "\n".join("\n".join(wrapper.wrap(line)) for line in text.split("\n"))
 
 
+def show_logs(*informative: str) -> None:
+    """Show warnings on standard error, and all messages of the loggers named."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(LogFormatter())
+    logging.basicConfig(handlers=[handler])
+    for name in informative:
+        logging.getLogger(name).setLevel(logging.INFO)
+
+
 class LogFormatter(logging.Formatter):
     """The time and the message, wrapped beside the time."""
 
