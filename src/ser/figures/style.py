@@ -52,7 +52,7 @@ def shorten(name: str, most: int) -> str:
     return f"{name[:start]}…{name[start + 1 - most :]}"
 
 
-def in_percent(value: float, _: int) -> str:
+def in_percent(value: float, _: float) -> str:
     """A tick of an axis of shares of the data."""
     return f"{value:.0%}"
 

@@ -48,7 +48,8 @@ from ser.training.targets import build_targets
 from ser.training.trainer import build_trainer, explain_memory
 
 log = logging.getLogger(__name__)
-PLACES = ("data.paths", "data.cache_dir", "data.synthetic")  # settings that differ by machine
+# Not columns of the table of TensorBoard: places of files, and the layers of random networks.
+UNSHOWN = ("data.paths", "data.cache_dir", "data.synthetic", "model.backbone.architecture")
 
 
 def train(
@@ -212,13 +213,13 @@ def flatten_choices(config: TrainConfig) -> dict[str, Any]:
 
 
 def find_changed(config: TrainConfig, settings: Mapping[str, Any]) -> set[str]:
-    """The settings that were typed or have no default value, without places of files."""
+    """The settings that were typed or have no default value, without UNSHOWN."""
     default = flatten_choices(TrainConfig(output_dir=config.output_dir))
     typed = {key_of(word) for word in config.command}
     return {
         name
         for name, value in settings.items()
-        if name in typed or (value != default.get(name) and not name.startswith(PLACES))
+        if name in typed or (value != default.get(name) and not name.startswith(UNSHOWN))
     }
 
 
