@@ -68,7 +68,7 @@ def wait_for_answer(page) -> str:
 
 def shown_probabilities(page) -> dict[str, float]:
     rows = [row.split() for row in page.locator("#bars li").all_inner_texts()]
-    return {name: float(share) / 100 for name, share, _ in rows}
+    return {name: float(share.rstrip("%")) / 100 for name, share in rows}
 
 
 def test_a_file_is_predicted_shown_and_played(page, predictor, write_tone, tmp_path):

@@ -42,16 +42,17 @@ def test_tensorboard_has_the_audio_of_the_worst_errors_and_a_table(quick_config,
     train(quick_config(tmp_path, *options, "callbacks.monitoring.worst_errors=2"))
     events = EventAccumulator(str(tmp_path / "tensorboard"), size_guidance={"audio": 0})
     events.Reload()
-    assert events.Tags()["audio"] == ["val/worst_errors/1", "val/worst_errors/2"]
-    [logged] = events.Audio("val/worst_errors/1")
-    samples, rate = soundfile.read(io.BytesIO(logged.encoded_audio_string))
-    assert rate == 16_000
+    assert len(events.Tags()["audio"]) == 2
     [text] = events.Tensors("val/worst_errors/text_summary")
     line = text.tensor_proto.string_val[0].decode().splitlines()[2]
     _, number, utterance, label, predicted, _, _ = (cell.strip() for cell in line.split("|"))
     table = manifest.read(tmp_path / "manifest.csv").query("split == 'val'")
     row = table[table.id == utterance].iloc[0]
     assert (number, row["emotion"]) == ("1", label) != ("1", predicted)
+    [clip] = [tag for tag in events.Tags()["audio"] if utterance in tag and predicted in tag]
+    [logged] = events.Audio(clip)
+    samples, rate = soundfile.read(io.BytesIO(logged.encoded_audio_string))
+    assert rate == 16_000
     assert len(samples) == pytest.approx(row["seconds"] * rate, abs=1)
     assert events.Scalars("train/grad_norm")[0].value > 0
     assert 0 <= events.Scalars("speed/data_wait")[0].value < 1

@@ -66,6 +66,13 @@ def test_a_bad_file_is_reported_and_the_others_are_predicted(run, folder):
     assert done.stderr.count("failed: ") == 2
 
 
+def test_the_file_written_is_named(run, folder, tmp_path):
+    output = tmp_path / "predictions.json"
+    done = predict(folder, "--ckpt", run, "--output", output)
+    assert str(output) in done.stderr
+    assert done.stdout == ""
+
+
 def test_standard_input_names_recordings_or_is_one(run, folder):
     by_name = predict("-", "--ckpt", run, stdin=f"{folder / 'a.wav'}\n".encode())
     by_content = predict("-", "--ckpt", run, stdin=(folder / "a.wav").read_bytes())

@@ -205,6 +205,16 @@ def test_the_manifest_is_handed_over_before_training(quick_config, tmp_path):
     assert seen == [{"train", "val", "test"}]
 
 
+def test_a_backbone_that_is_not_found_is_refused_before_the_data_are_prepared(
+    quick_config, tmp_path
+):
+    where = [f"model.backbone.name={tmp_path / 'none'}", "model.backbone.architecture={}"]
+    options = [*where, "model.backbone.pretrained=true", f"data.cache_dir={tmp_path / 'cache'}"]
+    with pytest.raises(UserError, match="backbone"):
+        train(quick_config(tmp_path / "run", *options))
+    assert not (tmp_path / "cache").exists()
+
+
 @pytest.mark.slow
 def test_reports_on_other_parts_and_checkpoints_have_their_own_folders(run, scores):
     report = run.output_dir / "report" / "metrics.json"

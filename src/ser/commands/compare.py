@@ -16,7 +16,7 @@ def compare(
         Path | None, typer.Option(help="Also write comparison.html and comparison.md here.")
     ] = None,
 ) -> None:
-    """Compare runs: scores with intervals, and tests of their differences from the first run.
+    """Compare runs: scores, intervals, and tests of the differences to the first run.
 
     The jobs of a sweep are compared by their validation scores.
     """

@@ -23,7 +23,8 @@ def enroll(
 ) -> None:
     """Enrol a speaker from unlabelled clips, to adapt predictions with --speaker NAME later.
 
-    The file of a speaker holds statistics of the voice and no audio. It is personal data.
+    The file of a speaker holds statistics of the voice and no audio. It is
+    personal data.
     """
     from ser.inference import enrolment
 

@@ -18,7 +18,7 @@ def ensemble(
     members: Annotated[list[str], typer.Argument(help="Run folders or .ckpt files, at least two.")],
     output: Annotated[Path, typer.Option(help="Folder of the ensemble; it must not exist.")],
     weights: Annotated[
-        Weights, typer.Option(help="validation: by UAR above chance on the validation part.")
+        Weights, typer.Option(help="validation: in proportion to the val UAR above chance.")
     ] = Weights.equal,
 ) -> None:
     """Combine trained models into one, whose probabilities are the mean of theirs."""

@@ -14,6 +14,7 @@ from typing import Any
 from ser.config.keys import suggest_key
 from ser.config.train import TrainConfig
 from ser.errors import UserError, first_line
+from ser.system.terminal import wrap
 
 # Hydra prints its own reports of several lines unless HYDRA_FULL_ERROR is set, so we set it.
 # SER_FULL_ERROR keeps what the user asked for, also for the processes that we start.
@@ -114,7 +115,8 @@ def write_utf8() -> None:
 def stop(error: Exception, message: str) -> None:
     if DEBUG:
         raise error
-    print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)
+    line = f"error: {' '.join(message.split())}"
+    print(wrap(line, sys.stderr), file=sys.stderr, flush=True)
     sys.exit(2)
 
 

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from ser.commands.errors import one_line_errors, reporting_stop, write_utf8
 from ser.config.compose import CONF, VERSION_BASE, register
-from ser.config.keys import suggest_key
+from ser.config.keys import find_keys
 from ser.config.overrides import quote, unquote
 from ser.config.train import TrainConfig
 from ser.errors import UserError
@@ -70,13 +70,9 @@ def arrange(words: list[str], kind: type = TrainConfig) -> list[str]:
         if not word.startswith("-"):
             overrides.append(quote(word))
             continue
-        option = word.partition("=")[0]
+        option, _, value = word.partition("=")
         if option not in VALUED | FLAGS | ACTIONS:
-            hint = suggest_key(option.lstrip("-").replace("-", "_"), kind)
-            raise UserError(
-                f"{option} is not an option{hint or '.'} Settings are typed as key=value, without"
-                " dashes (--help lists them)."
-            )
+            raise UserError(describe_setting(option, value or next(left, ""), kind))
         options.append(word)
         if word in VALUED:
             options += islice(left, 1)
@@ -84,6 +80,17 @@ def arrange(words: list[str], kind: type = TrainConfig) -> list[str]:
     if len(actions) > 1:
         raise UserError(f"{' and '.join(actions)} cannot be used together")
     return [*options, *overrides]
+
+
+def describe_setting(option: str, value: str, kind: type) -> str:
+    """The message for a setting of `kind` that was typed as an option."""
+    found = find_keys(option.lstrip("-").replace("-", "_"), kind)
+    value = "..." if not value or "=" in value or value.startswith("-") else value
+    advice = f"; type {' or '.join(f'{key}={value}' for key in found)}" if found else ""
+    return (
+        f"{option} is not an option{advice}. Settings are typed as key=value, without dashes"
+        " (--help lists them)."
+    )
 
 
 def typed_overrides() -> list[str]:

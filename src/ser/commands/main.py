@@ -29,6 +29,7 @@ from ser.commands import (
 )
 from ser.commands.errors import one_line_errors, reporting_stop, write_utf8
 from ser.commands.options import Engine
+from ser.commands.words import Command
 from ser.version import __version__
 
 app = typer.Typer(
@@ -107,10 +108,10 @@ for command in (
     compare.compare,
     tune.tune,
 ):
-    app.command()(stoppable(command))
+    app.command(cls=Command)(stoppable(command))
 app.command(cls=predict.PredictCommand)(stoppable(predict.predict))
 for server in (serve.serve, demo.demo, listen.listen):  # Ctrl-C and SIGTERM are how they end
-    app.command()(server)
+    app.command(cls=Command)(server)
 
 
 def main() -> None:

@@ -24,7 +24,10 @@ RAY = "With --engine ray"
 
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(help="Settings as for `ser train`: data=ravdess data.max_seconds=5 ..."),
+    typer.Argument(
+        metavar="KEY=VALUE",
+        help="Settings as for `ser train`: data=ravdess data.max_seconds=5 ...",
+    ),
 ]
 ConfigDir = Annotated[
     Path | None, typer.Option(help="Folder with your own configs, such as data/mine.yaml.")
@@ -61,8 +64,8 @@ Speeds = Annotated[
     list[float] | None,
     typer.Option(
         "--speed",
-        help="Average over this playback speed; repeatable, such as --speed 0.9 --speed 1 --speed"
-        " 1.1. The time grows as their number.",
+        help="Average over this playback speed; repeatable: --speed 0.9 --speed 1 --speed 1.1 takes"
+        " three times as long.",
     ),
 ]
 Megabytes = Annotated[float, typer.Option("--max-megabytes", help="Maximum size of an upload.")]

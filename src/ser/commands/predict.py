@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from ser.audio.recording import Source
 from ser.commands.options import (
@@ -25,6 +24,7 @@ from ser.commands.options import (
     Workers,
     speeds_of,
 )
+from ser.commands.words import Command
 from ser.config.precision import Precision
 from ser.errors import UserError, optional_dependency
 from ser.inference import sources, writers
@@ -37,7 +37,7 @@ SHARD_SIZE = 1000
 ADAPT = "--adapt"
 
 
-class PredictCommand(TyperCommand):
+class PredictCommand(Command):
     """The command, with an option whose value may be left out: typer has none."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -82,11 +82,17 @@ class OutputOptions:
 Sources = Annotated[
     list[str], typer.Argument(help="Files, folders, globs, tables with a column path, or -.")
 ]
-Kind = Annotated[Format | None, typer.Option(help="Default: a table on a terminal, else JSON.")]
+Kind = Annotated[
+    Format | None,
+    typer.Option(
+        metavar="FORMAT",
+        help=f"{', '.join(Format)}; default: a table on a terminal, else json.",
+    ),
+]
 Output = Annotated[
     Path | None,
     typer.Option(
-        help="File, or for timelines of several recordings a folder; default: standard output."
+        help="File; a folder for timelines of several recordings. Default: standard output."
     ),
 ]
 TopK = Annotated[int | None, typer.Option(min=1, help="Write only the K most probable emotions.")]
@@ -101,9 +107,9 @@ Adapt = Annotated[
     typer.Option(
         ADAPT,
         metavar="[COLUMN_OR_PATTERN]",
-        help="Adapt to the speakers of the given recordings, without labels. The column of the"
-        " speaker in a table, or a regular expression on the path; without it, all recordings"
-        " are of one speaker.",
+        help="Adapt to the speakers of the recordings, without labels. COLUMN names the speaker in"
+        " a table, PATTERN is a regular expression that finds the speaker in the path; without a"
+        " value, all recordings are of one speaker.",
     ),
 ]
 Where = Annotated[Engine, typer.Option(help="ray: on several machines.")]
@@ -187,7 +193,10 @@ def run_locally(job: Job, options: OutputOptions) -> int:
     with writers.open_writer(
         kind, options.output, predictor.labels, options.top_k, **extra
     ) as writer:
-        return writers.write_all(results, writer, total, bar=not visible)
+        failed = writers.write_all(results, writer, total, bar=not visible)
+    if options.output is not None:
+        print(f"Written: {options.output}", file=sys.stderr)  # the output may be /dev/stdout
+    return failed
 
 
 def find_recordings(paths: list[str], *, separate: bool) -> tuple[Iterator[Source], int | None]:

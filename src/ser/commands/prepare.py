@@ -32,7 +32,9 @@ def prepare(
     )
     from ser.preparation.manifest import keeping_dropped
     from ser.reports import data_card
+    from ser.system.terminal import show_logs
 
+    show_logs()
     with keeping_dropped(output):
         manifest = preparation.prepare(config.data, config.split)
     if verify:

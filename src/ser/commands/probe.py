@@ -30,11 +30,10 @@ def probe(
     ] = False,
     config_dir: ConfigDir = None,
 ) -> None:
-    """Compare the layers of a frozen backbone by linear probes, and choose one to train.
+    """Compare the layers of a frozen backbone by linear classifiers, and choose one to train.
 
-    Computes pooled states of all layers once, fits a linear classifier to each layer, and
-    cross-validates layer and regularisation over the speakers of the training part. Ends with the
-    command that trains the chosen layer.
+    The layer and the regularisation are chosen by cross-validation over the
+    speakers of the training part. The last line is the command that trains.
     """
     from ser.config.compose import compose_command
     from ser.config.train import TrainConfig
@@ -47,12 +46,16 @@ def probe(
     config.check_files()
     # Heavy, so only after the config has been checked.
     from ser.audio.cache import AudioCache
+    from ser.models.build import describe_network
     from ser.preparation.prepare import prepare
     from ser.reports import probe as report
     from ser.system.libraries import silence_warnings
+    from ser.system.terminal import show_logs
     from ser.training import probe as probing
 
     silence_warnings()
+    show_logs()
+    describe_network(config.model, config.data.label_space)  # before the data, to fail early
     cache = AudioCache(Path(config.data.cache_dir))
     result = probing.probe(config, prepare(config.data, config.split, cache), cache, test=test)
     own = [] if config_dir is None else ["--config-dir", str(config_dir)]

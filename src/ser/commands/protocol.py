@@ -11,6 +11,7 @@ from ser.config.evaluate import EvaluateConfig
 from ser.config.train import TrainConfig
 from ser.preparation.manifest import Manifest
 from ser.reports import aggregate, data_card, report
+from ser.reports.terminal import show
 from ser.system.libraries import silence_warnings
 from ser.training.launcher import refuse_in_sweep
 from ser.training.module import TrainingError
@@ -51,6 +52,9 @@ def run(config: TrainConfig, sweep: Path | None = None) -> float:
 
 def finish(config: TrainConfig, result: TrainResult, sweep: Path | None) -> None:
     """Print the result, evaluate on request and write the aggregate of a sweep."""
+    if config.trainer.fast_dev_run:
+        show("The dry run found no error. No checkpoint was saved.")
+        return
     if not config.evaluate or result.checkpoint is None:
         if sweep is None:  # else the end of the sweep says what to evaluate
             report.show_run(result.output_dir, result.checkpoint, result.monitor, result.score)

@@ -18,6 +18,7 @@ from ser.config.plain import convert, key_of
 from ser.config.train import LAST_CHECKPOINT, TrainConfig, find_last_checkpoint
 from ser.errors import require
 from ser.system.files import shorten
+from ser.system.terminal import wrap
 
 NEW_EACH_TIME = frozenset({"output_dir", "ckpt"})  # options that a resumed run does not inherit
 
@@ -68,7 +69,7 @@ def settle(composed: DictConfig) -> DictConfig:
         old for old in opened.metadata.config.command if key_of(old) not in keys | NEW_EACH_TIME
     ]
     if then:
-        print(f"Resuming with the options of that run: {' '.join(then)}")
+        print(wrap(f"Resuming with the options of that run: {' '.join(then)}", sys.stdout))
     if "output_dir" not in keys and hydra.mode == RunMode.RUN:
         folder = str(opened.run_folder)
     command = [*then, *typed]

@@ -9,6 +9,7 @@ import typer
 from ser.commands.errors import one_line_errors, reporting_stop
 from ser.commands.options import ConfigDir, Overrides
 from ser.errors import optional_dependency, require
+from ser.system.terminal import show_logs
 
 TUNE = Path("runs/tune")
 
@@ -21,8 +22,8 @@ def tune(
 ) -> None:
     """Search for better settings with Optuna; the same command resumes a search.
 
-    Write ranges as in Hydra's sweeps: 'model.lr=tag(log, interval(1e-6, 1e-4))',
-    data.batch_size=8,16,32. Without a range, those of conf/tune.yaml are searched.
+    Ranges are written as 'model.lr=tag(log, interval(1e-6, 1e-4))' or
+    data.batch_size=8,16,32. Without one, those of conf/tune.yaml are searched.
     """
     from ser.config.compose import CONF, compose_command
     from ser.config.model import HeadFit
@@ -51,5 +52,6 @@ def tune(
     own = [] if config_dir is None else ["--config-dir", str(config_dir)]
     same = ["ser", "tune", *own, "--trials", str(trials), "--folder", str(folder)]
     command = shlex.join([*same, *(overrides or [])])
+    show_logs("ser.training.tune")  # each trial with its settings
     with one_line_errors(), reporting_stop(lambda: f"To resume: {command}"):
         show(search(plan, trials), plan)

@@ -21,6 +21,13 @@ def emotion_of(monitor: str) -> str | None:
     return found[1] if found else None
 
 
+def name_metric(monitor: str) -> str:
+    """The name of a metric in tables and messages: `val UAR` for val/uar."""
+    part, *name = monitor.split("/")
+    name[:1] = [{"uar": "UAR", "macro_f1": "macro F1", "f1": "F1"}.get(name[0], name[0])]
+    return f"{part} {' of '.join(name)}"
+
+
 def mode_of(monitor: str) -> str:
     """Whether the best value of a metric is its "min" or its "max"."""
     return "min" if monitor.endswith("loss") else "max"

@@ -30,22 +30,22 @@ VERSION_BASE = "1.3"  # Hydra's defaults of that version, also under later ones
 HELP = {
     "train": """Train a speech emotion recognition model.
 
-  ser train                                              the default: all four corpora
-  ser train data=ravdess backbone=wav2vec2_base          other options of a group
-  ser train trainer.devices=1 model.lr=1e-5              other settings
-  ser train data.paths.tess=FOLDER                       a local copy of a corpus
-  ser train -m model.lr=1e-5,3e-5 seed=1,2               a sweep over all combinations
-  ser train ckpt=runs/...                                resume a run with its own options
-  ser train --config-dir FOLDER experiment=mine          your own configs
-  ser train --cfg job                                    show the composed configuration
+  ser train                                       four corpora, full fine-tuning
+  ser train data=ravdess backbone=wav2vec2_base   options of groups
+  ser train trainer.devices=1 model.lr=1e-5       other settings
+  ser train data.paths.tess=FOLDER                a local copy of a corpus
+  ser train -m model.lr=1e-5,3e-5 seed=1,2        a sweep over all combinations
+  ser train ckpt=runs/...                         resume a run
+  ser train --config-dir FOLDER experiment=mine   your own configs
+  ser train --cfg job                             show the configuration
 
 In a clone, `python train.py` does the same.
 """,
     "evaluate": """Evaluate a trained model on the data it was trained with.
 
-  ser evaluate ckpt=runs/...                             the best checkpoint on the test part
+  ser evaluate ckpt=runs/...                      the best checkpoint of a run
   ser evaluate ckpt=runs/... part=val
-  ser evaluate ckpt=runs/... data=savee                  a corpus that is new to the model
+  ser evaluate ckpt=runs/... data=savee           a corpus new to the model
   ser evaluate ckpt=runs/... robustness=true
 
 In a clone, `python evaluate.py` does the same.

@@ -3,6 +3,7 @@
 import shutil
 import sys
 import textwrap
+from collections import Counter
 from dataclasses import MISSING, Field, fields, is_dataclass
 from difflib import get_close_matches
 from typing import Any, cast
@@ -10,6 +11,7 @@ from typing import Any, cast
 from ser.config.callbacks import CALLBACKS, OPTIONAL_CALLBACKS
 from ser.config.train import TrainConfig
 
+COMMAND = "command"  # filled in automatically, so not for users
 WIDE = 160  # columns that a setting needs in one line
 # Names of settings elsewhere (transformers, scikit-learn, other trainers), for hints only.
 SYNONYMS = {
@@ -58,8 +60,14 @@ SYNONYMS = {
 def describe_settings(kind: type, prefix: str = "") -> list[str]:
     """Each setting: its full key, its default and its meaning, below them on a narrow terminal."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDE
-    lines = []
-    for key, entry in documented(kind, prefix):
+    lines, found = [], documented(kind, prefix)
+    several = Counter(id(entry) for _, entry in found)  # one entry for the path of each corpus
+    shown = {
+        f"{key.rpartition('.')[0]}.NAME" if several[id(entry)] > 1 else key: entry
+        for key, entry in found
+        if key != COMMAND
+    }
+    for key, entry in shown.items():
         head, meaning = f"  {key:36} {show_default(entry):31}", entry.metadata["doc"]
         if width >= WIDE:
             lines.append(f"{head} {meaning}")
@@ -116,7 +124,13 @@ def known_keys(kind: type) -> list[str]:
 
 
 def suggest_key(unknown: str, kind: type = TrainConfig) -> str:
-    """A hint such as "; did you mean model.lr?" for an unknown full key, or an empty string.
+    """A hint such as "; did you mean model.lr?" for an unknown full key, or an empty string."""
+    found = find_keys(unknown, kind)
+    return f"; did you mean {' or '.join(found)}?" if found else ""
+
+
+def find_keys(unknown: str, kind: type = TrainConfig) -> list[str]:
+    """The full keys that an unknown one may mean, none if there is none like it.
 
     The key may be misspelt, in another group (`model.batch_size`), or named as in other software
     (`learning_rate`).
@@ -131,4 +145,4 @@ def suggest_key(unknown: str, kind: type = TrainConfig) -> str:
     if not found:
         names = {key.rpartition(".")[2]: key for key in reversed(keys)}
         found = [names[near] for near in get_close_matches(name, names, n=1, cutoff=0.75)]
-    return f"; did you mean {' or '.join(found)}?" if found else ""
+    return found

@@ -7,8 +7,18 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from ser.figures.style import INK, SERIES, STYLE, WIDTH, fit_range, show_chance, show_percent
+from ser.figures.style import (
+    INK,
+    SERIES,
+    STYLE,
+    WIDTH,
+    fit_range,
+    in_percent,
+    show_chance,
+    show_scores,
+)
 
 Curve = tuple[Sequence[float], Sequence[float]]  # x, y
 SMOOTHED_FROM = 30  # points; fewer are shown as they are, with dots
@@ -21,11 +31,11 @@ def draw_history(
     title: str,
     *,
     best: tuple[float, str] | None = None,
-    percent: bool = False,
+    scores: bool = False,
 ) -> Figure:
     """Learning curves by optimiser step: raw values pale, smoothed ones over them.
 
-    `best` marks a step with a label; `percent` is for scores between 0 and 1.
+    `best` marks a step with a label; `scores` is for scores between 0 and 1.
     """
     figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
     axes = figure.subplots()
@@ -37,7 +47,8 @@ def draw_history(
             axes.plot(steps, smooth(values), color=colour, lw=1.8, label=f"{name}, smoothed")
     if best is not None:
         axes.axvline(best[0], color=INK, ls=":", lw=1.2, label=best[1])
-    finish(axes, title, "optimiser steps", percent=percent)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    finish(axes, title, "optimiser steps", scores=scores)
     return figure
 
 
@@ -67,7 +78,7 @@ def draw_levels(
     show_chance(axes, chance, along="y")
     axes.set_ylim(*fit_range(limits))
     axes.set_xticks(range(len(levels)), levels)
-    finish(axes, title, "", percent=True)
+    finish(axes, title, "", scores=True)
     return figure
 
 
@@ -81,16 +92,16 @@ def draw_risk_coverage(
     axes.plot(coverage, risk, color=SERIES[0], lw=1.8)
     axes.plot(coverage[-1], risk[-1], "o", color=SERIES[0], ms=5)
     axes.set(xlim=(0, 1.02), ylim=(0, max(0.05, max(risk) * 1.1)), ylabel="errors among them")
-    finish(axes, title, "share of the most confident predictions", percent=True)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    finish(axes, title, "share of the most confident predictions", scores=True)
+    axes.xaxis.set_major_formatter(in_percent)
     return figure
 
 
-def finish(axes: Axes, title: str, xlabel: str, *, percent: bool) -> None:
+def finish(axes: Axes, title: str, xlabel: str, *, scores: bool) -> None:
     axes.set_title(title)
     axes.set_xlabel(xlabel)
-    if percent:
-        show_percent(axes, along="y")
+    if scores:
+        show_scores(axes, along="y")
     else:
         axes.grid(lw=0.5)
         axes.tick_params(length=0)

@@ -6,8 +6,9 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from ser.figures.style import FAINT, INK, SERIES, STYLE, WIDTH, name_artist, shorten
+from ser.figures.style import FAINT, INK, SERIES, STYLE, WIDTH, in_percent, name_artist, shorten
 
 BINS = 30
 LONG = 0.995  # quantile beyond which durations share one bar
@@ -40,6 +41,7 @@ def draw_distribution(
     axes.invert_yaxis()
     axes.margins(x=0.12)
     axes.set_xlabel("utterances")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="x", lw=0.5)
     axes.set_axisbelow(True)
     axes.tick_params(length=0)
@@ -69,7 +71,7 @@ def draw_durations(
     axes.set(xlim=(0, edges[-1] + (3 * width if len(longer) else 0)), ylim=(0, limits[1] * 1.08))
     axes.set(xlabel="seconds", ylabel="utterances")
     axes.set_title(f"{shorten(title, 40)} ({len(seconds):,})")
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.yaxis.set_major_formatter(in_percent)
     axes.grid(axis="y", lw=0.5)
     axes.set_axisbelow(True)
     axes.tick_params(length=0)

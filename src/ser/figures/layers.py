@@ -35,15 +35,15 @@ def draw_layers(
         along = [scores[place][0] for place in single]
         axes.plot([place + shift for place in single], along, color=colour, lw=1.4, label=part)
         for place, (value, interval) in enumerate(scores):
-            words = f"{part}, layer {names[place]}: {value:.1%}"
+            words = f"{part}, layer {names[place]}: {value:.3f}"
             if interval is not None:
                 axes.plot([place + shift] * 2, interval, color=colour, alpha=0.35, lw=4)
-                words += f", {100 * interval[0]:.1f} to {100 * interval[1]:.1f}%"
+                words += f", {interval[0]:.3f} to {interval[1]:.3f}"
             dot = axes.plot(place + shift, value, "o", color=colour, ms=4.5)[0]
             name_artist(dot, words)
             ends += [value, *(interval or ())]
     show_chance(axes, chance, along="y")
     axes.set_ylim(*fit_range(ends))
     axes.set_xticks(range(len(names)), names)
-    finish(axes, "UAR of linear probes", "layer (0: input of the first)", percent=True)
+    finish(axes, "UAR of linear probes", "layer (0: input of the first)", scores=True)
     return figure

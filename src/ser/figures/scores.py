@@ -12,10 +12,11 @@ from ser.figures.style import (
     SERIES,
     STYLE,
     WIDTH,
+    in_percent,
     name_artist,
     shorten,
     show_chance,
-    show_percent,
+    show_scores,
 )
 
 Row = tuple[str, float, tuple[float, float] | None]  # name, score, ends of its interval
@@ -28,20 +29,20 @@ def draw_intervals(rows: Sequence[Row], chance: float | None = None, label: str 
     figure = Figure(figsize=(WIDTH, 0.9 + 0.32 * len(rows)), layout="constrained")
     axes = figure.subplots()
     for place, (name, value, ends) in enumerate(rows):
-        words = f"{name}: {value:.1%}"
+        words = f"{name}: {value:.3f}"
         if ends is not None:
             axes.plot(ends, [place] * 2, color=SERIES[0], alpha=0.35, lw=6)
-            words += f", {100 * ends[0]:.1f} to {100 * ends[1]:.1f}%"
+            words += f", {ends[0]:.3f} to {ends[1]:.3f}"
         dot = axes.plot(value, place, "o", color=SERIES[0], ms=6, clip_on=False)[0]
         name_artist(dot, words)
         axes.annotate(
-            f"{value:.1%}", (1.02, place), va="center", fontsize=8.5, annotation_clip=False
+            f"{value:.3f}", (1.02, place), va="center", fontsize=8.5, annotation_clip=False
         )
     if chance is not None:
         show_chance(axes, chance)
     axes.set_yticks(range(len(rows)), [shorten(name, 26) for name, *_ in rows])
     axes.set(xlim=(0, 1), ylim=(len(rows) - 0.4, -0.7), xlabel=label)
-    show_percent(axes)
+    show_scores(axes)
     axes.spines[:].set_visible(False)
     return figure
 
@@ -65,7 +66,7 @@ def draw_strips(
         colour = SERIES[place % len(SERIES)]
         for name, height in zip(names, heights, strict=True):
             dot = axes.plot(scores[name], height, "o", ms=6, alpha=0.65, mew=0, color=colour)[0]
-            name_artist(dot, f"{name}: {scores[name]:.1%}")
+            name_artist(dot, f"{name}: {scores[name]:.3f}")
         axes.plot(
             [np.mean(list(scores.values()))] * 2, [place - 0.34, place + 0.34], color=INK, lw=2
         )
@@ -75,7 +76,7 @@ def draw_strips(
     axes.set_yticks(range(len(groups)), labels)
     axes.set(xlim=(-0.02, 1.02), ylim=(len(groups) - 0.45, -0.6))
     axes.set_xlabel("UAR of each speaker; line: mean")
-    show_percent(axes)
+    show_scores(axes)
     axes.spines[:].set_visible(False)
     return figure
 
@@ -103,6 +104,7 @@ def draw_reliability(
     below.bar(confidence, share, width=0.045, color=colour)
     below.set(xlabel="confidence", ylabel="predictions")
     for each in (axes, below):
-        show_percent(each)
-        show_percent(each, along="y")
+        show_scores(each)
+        show_scores(each, along="y")
+    below.yaxis.set_major_formatter(in_percent)
     return figure

@@ -45,13 +45,22 @@ def mark(figure: Figure, text: str, *, synthetic: bool) -> None:
 
 
 def shorten(name: str, most: int) -> str:
-    return name if len(name) <= most else f"{name[: most - 1]}…"
+    """The name, cut in its middle: long names often begin alike."""
+    if len(name) <= most:
+        return name
+    start = (most - 1) // 2
+    return f"{name[:start]}…{name[start + 1 - most :]}"
 
 
-def show_percent(axes: Axes, along: str = "x") -> None:
-    """Label an axis of shares in percent, and draw its grid."""
+def in_percent(value: float, _: float) -> str:
+    """A tick of an axis of shares of the data."""
+    return f"{value:.0%}"
+
+
+def show_scores(axes: Axes, along: str = "x") -> None:
+    """Label an axis of scores between 0 and 1, and draw its grid."""
     axis = axes.xaxis if along == "x" else axes.yaxis
-    axis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axis.set_major_formatter(lambda value, _: f"{round(value, 3):g}")
     axes.grid(axis="x" if along == "x" else "y", lw=0.5)
     axes.set_axisbelow(True)
     axes.tick_params(length=0)

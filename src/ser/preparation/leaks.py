@@ -40,9 +40,9 @@ def check_leaks(table: pd.DataFrame, config: SplitConfig) -> None:
     for name, found in measure_sentences(table).items():
         if found.gives_away:
             log.warning(
-                "%s: the sentence alone gives the emotion away (UAR %.0f%%, chance %.0f%%), so"
+                "%s: the sentence alone gives the emotion away (UAR %.3f, chance %.3f), so"
                 " scores are too high for models that recognise words; split=sentence avoids that",
-                *(name, 100 * (found.uar or 0), 100 * found.chance),
+                *(name, found.uar or 0, found.chance),
             )
     if config.kind not in PROMISES:
         return

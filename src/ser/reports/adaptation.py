@@ -5,19 +5,19 @@ from typing import Any
 
 from ser.evaluation.adaptation import Adaptation
 from ser.metrics.summary import GroupMetrics
-from ser.reports.tables import Table, count, percent, show_interval
+from ser.reports.tables import Table, count, fraction, show_interval
 
 
 def tabulate(found: Adaptation, plain: GroupMetrics) -> Table:
     """The UAR without adaptation, and by the number of clips per group."""
-    rows = [["none", percent(found.plain), show_interval(plain.intervals.get("uar")), "–"]]
+    rows = [["none", fraction(found.plain), show_interval(plain.intervals.get("uar")), "–"]]
     for point in found.curve:
         interval = "–"
         if point.clips is None:
             interval = show_interval(found.overall.intervals.get("uar"))
         name = "all" if point.clips is None else count(point.clips)
-        drawn = "–" if point.clips is None else f"{point.low:.1%} to {point.high:.1%}"
-        rows.append([name, percent(point.uar), interval, drawn])
+        drawn = "–" if point.clips is None else f"{point.low:.3f} to {point.high:.3f}"
+        rows.append([name, fraction(point.uar), interval, drawn])
     columns = [
         f"clips per {found.by}",
         "UAR",
@@ -38,8 +38,8 @@ def describe(found: Adaptation) -> str:
     groups = f"{found.groups:,} {found.by if found.groups == 1 else plural}"
     return (
         f"Adapted to all unlabelled clips of each {found.by} ({groups}, {clips} clips"
-        f" each), the UAR is {percent(found.overall.scores.uar)} instead of"
-        f" {percent(found.plain)}. With fewer clips, they are drawn at random. Scores are over all"
+        f" each), the UAR is {fraction(found.overall.scores.uar)} instead of"
+        f" {fraction(found.plain)}. With fewer clips, they are drawn at random. Scores are over all"
         f" utterances, including those adapted to. Do not compare them with a test on single clips:"
         f" adaptation needs several clips of each {found.by}.{unknown}"
     )

@@ -21,7 +21,7 @@ from ser.reports import texts
 from ser.reports.metrics_json import to_json
 from ser.reports.report import write_table
 from ser.reports.runs import EvaluatedRun, is_report, name_apart, read_run
-from ser.reports.tables import Table, count, percent, show_interval
+from ser.reports.tables import Table, count, fraction, show_interval
 from ser.reports.terminal import show as print_all
 from ser.system.atomic import write_text
 from ser.system.files import shorten
@@ -46,8 +46,8 @@ class Spread:
     deviation: float | None
 
     def describe(self) -> str:
-        deviation = "" if self.deviation is None else f" ± {percent(self.deviation)}"
-        return percent(self.mean) + deviation
+        deviation = "" if self.deviation is None else f" ± {fraction(self.deviation)}"
+        return fraction(self.mean) + deviation
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,11 @@ class Aggregate:
     def tabulate(self) -> Table:
         rows = []
         for name, run in self.runs.items():
-            values = (percent(getattr(run.scores, metric)) for metric in METRICS)
-            rows.append([name, percent(run.val_uar), *values, count(run.scores.utterances)])
+            values = (fraction(getattr(run.scores, metric)) for metric in METRICS)
+            rows.append([name, fraction(run.val_uar), *values, count(run.scores.utterances)])
         mean = [self.spreads[metric].describe() for metric in METRICS]
         rows.append([MEAN, "", *mean, ""])
-        pooled = [percent(getattr(self.pooled, metric)) for metric in METRICS]
+        pooled = [fraction(getattr(self.pooled, metric)) for metric in METRICS]
         rows.append([POOLED, "", *pooled, count(self.pooled.utterances)])
         columns = ["run", "val UAR", "UAR", "accuracy", "macro F1", "weighted F1", "utterances"]
         return Table(columns, rows, strong=(MEAN, POOLED))
@@ -225,13 +225,13 @@ def draw(aggregate: Aggregate) -> Any:
 def list_headline(aggregate: Aggregate) -> list[tuple[str, str, str]]:
     """Value, label and note of the few numbers on top."""
     uar, pooled = aggregate.spreads["uar"], aggregate.intervals.get("uar")
-    chance = percent(baselines(aggregate.pooled).chance)
+    chance = fraction(baselines(aggregate.pooled).chance)
     ends = "" if pooled is None else f"{show_interval(pooled)}\n"
-    deviation = "" if uar.deviation is None else f"± {percent(uar.deviation)} between runs"
+    deviation = "" if uar.deviation is None else f"± {fraction(uar.deviation)} between runs"
     return [
-        (percent(uar.mean), "Mean UAR", deviation),
-        (percent(aggregate.pooled.uar), "Pooled UAR", f"{ends}chance {chance}"),
-        (percent(aggregate.pooled.accuracy), "Pooled accuracy", ""),
+        (fraction(uar.mean), "Mean UAR", deviation),
+        (fraction(aggregate.pooled.uar), "Pooled UAR", f"{ends}chance {chance}"),
+        (fraction(aggregate.pooled.accuracy), "Pooled accuracy", ""),
         (count(len(aggregate.runs)), "Runs", ""),
     ]
 

@@ -15,7 +15,7 @@ from ser.evaluation.result import EvaluationResult
 from ser.figures.spectrogram import draw_spectrogram
 from ser.metrics.summary import Predictions
 from ser.reports.html import picture
-from ser.reports.tables import Table, percent
+from ser.reports.tables import Table, fraction
 from ser.reports.training_facts import is_restricted
 
 MOST = 6  # utterances of a cell of the confusion matrix
@@ -51,7 +51,7 @@ def show_error(error: Misclassification) -> dict[str, Any]:
 
 def tabulate_errors(errors: Sequence[Misclassification]) -> Table:
     """Errors without audio."""
-    rows = [[e.id, e.true, e.predicted, percent(e.confidence)] for e in errors]
+    rows = [[e.id, e.true, e.predicted, fraction(e.confidence)] for e in errors]
     return Table(["utterance", "label", "prediction", "confidence"], rows, alignment="lllr")
 
 
@@ -68,5 +68,5 @@ def list_cells(predicted: Predictions) -> dict[str, list[list[str]]]:
         key = "{}-{}".format(*divmod(int(cells[row]), len(predicted.names)))
         shown = found.setdefault(key, [])
         if len(shown) < MOST:
-            shown.append([str(ids[row]), str(speakers[row]), f"{confidence[row]:.1%}"])
+            shown.append([str(ids[row]), str(speakers[row]), fraction(confidence[row])])
     return found

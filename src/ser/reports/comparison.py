@@ -17,12 +17,12 @@ from ser.metrics.intervals import (
 from ser.metrics.significance import ALPHA, compare_uar
 from ser.reports import html as page
 from ser.reports import texts
-from ser.reports.runs import EvaluatedRun, name_apart
+from ser.reports.runs import EvaluatedRun, name_folders, own_settings
 from ser.reports.tables import (
     SIGNED,
     Table,
     count,
-    percent,
+    fraction,
     show_interval,
     show_p,
     signed,
@@ -32,8 +32,9 @@ from ser.system.atomic import write_text
 
 COLUMNS = [
     *("run", "val UAR", "UAR", "95% interval", "accuracy", "macro F1"),
-    *("difference", "95% interval of it", "p", "utterances", "speakers"),
+    *("difference", "its 95% interval", "p", "speakers"),
 ]
+DESCRIPTION = ("run", "settings that differ")
 NARROW = ("run", "val UAR", "UAR", "95% interval", "difference", "p", "speakers")
 METHOD = (
     "Differences in UAR are to the first run, over the utterances that both evaluated. p is that of"
@@ -105,17 +106,25 @@ class Comparison:
             rows.append(
                 [
                     name,
-                    percent(run.val_uar),
-                    percent(scores.uar),
+                    fraction(run.val_uar),
+                    fraction(scores.uar),
                     show_interval(intervals[name]),
-                    percent(scores.accuracy),
-                    percent(scores.macro_f1),
+                    fraction(scores.accuracy),
+                    fraction(scores.macro_f1),
                     *describe_difference(self.differences.get(name)),
-                    count(scores.utterances),
                     count(self.counts[name].speakers),
                 ]
             )
         return Table(COLUMNS, rows)
+
+    def tabulate_runs(self) -> Table:
+        """The settings that not all runs have, the number of utterances, and the folders."""
+        settings = own_settings(list(self.runs.values()))
+        rows = [
+            [name, own or "–", count(run.scores.utterances), str(run.folder)]
+            for (name, run), own in zip(self.runs.items(), settings, strict=True)
+        ]
+        return Table([*DESCRIPTION, "utterances", "folder"], rows, alignment="llrl")
 
     def warnings(self) -> list[str]:
         """What a reader must know before choosing one of the runs."""
@@ -173,7 +182,7 @@ def compare(runs: Sequence[EvaluatedRun]) -> Comparison:
     for place, folder in enumerate(folders):
         if folder in folders[:place]:
             raise UserError(f"{runs[place].folder} is given twice: name each run once")
-    named = dict(zip(name_apart(runs), runs, strict=True))
+    named = dict(zip(name_folders(runs), runs, strict=True))
     first, *others = named
     return Comparison(
         runs=named,
@@ -184,7 +193,9 @@ def compare(runs: Sequence[EvaluatedRun]) -> Comparison:
 
 def show(comparison: Comparison) -> None:
     """Print a table that fits a terminal, the method and the warnings."""
-    print_all(comparison.tabulate().only(NARROW), METHOD)
+    print_all(
+        comparison.tabulate().only(NARROW), comparison.tabulate_runs().only(DESCRIPTION), METHOD
+    )
     for words in comparison.warnings():
         print_all(words, style="yellow")
 
@@ -203,9 +214,9 @@ def write(comparison: Comparison, folder: Path) -> None:
     mark(figure, f"{' and '.join(parts)} part", synthetic=synthetic)
     context = {
         "table": comparison.tabulate(),
+        "runs": comparison.tabulate_runs(),
         "warnings": comparison.warnings(),
         "method": f"{texts.INTERVALS} {METHOD}",
-        "folders": [(name, str(run.folder)) for name, run in comparison.runs.items()],
     }
     picture = page.picture(figure, "UAR of each run with its interval")
     html = page.render("comparison.html", picture=picture, **context)

@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from ser.config.plain import key_of
 from ser.evaluation.result import EvaluationResult
 from ser.metrics.intervals import Interval
 from ser.metrics.summary import GroupMetrics
@@ -15,7 +16,7 @@ from ser.reports import robustness as robust
 from ser.reports.analysis import Analysis
 from ser.reports.data_summary import DataCard
 from ser.reports.robustness import RobustnessResult
-from ser.reports.tables import count, percent, show_interval
+from ser.reports.tables import count, fraction, show_interval
 from ser.reports.training_facts import TrainingFacts, describe_training
 from ser.training import provenance
 from ser.training.logs import History
@@ -55,7 +56,7 @@ def describe(
         "selective_words": sections.describe_selective(analysis),
         "robustness": robustness and robust.tabulate(robustness),
         "robustness_words": robustness and robust.describe(robustness),
-        "suspects": sections.tabulate_suspects(analysis),
+        "suspects": sections.tabulate_suspects(result, analysis),
         **describe_data(result),
         "commands": list_commands(result, facts),
         "facts": list_facts(result),
@@ -153,8 +154,8 @@ def describe_intervals(overall: GroupMetrics) -> str:
 def describe_baselines(overall: GroupMetrics) -> str:
     found = overall.baselines
     return (
-        f"Always predicting {found.majority_class} has an accuracy of {percent(found.majority)},"
-        f" uniform guessing {percent(found.chance)} (chance)."
+        f"Always predicting {found.majority_class} has an accuracy of {fraction(found.majority)},"
+        f" uniform guessing {fraction(found.chance)} (chance)."
     )
 
 
@@ -163,19 +164,19 @@ def list_headline(result: EvaluationResult) -> list[tuple[str, str, str]]:
     overall, temperature = result.overall, result.predicted.temperature
     scores, intervals = overall.scores, overall.intervals
     probabilities = overall.calibrated or overall.probabilities
-    chance, majority = map(percent, (overall.baselines.chance, overall.baselines.majority))
+    chance, majority = map(fraction, (overall.baselines.chance, overall.baselines.majority))
 
     def note(name: str, extra: str = "") -> str:
         return "\n".join(filter(None, (between(intervals.get(name)), extra)))
 
     return [
-        (percent(scores.uar), "UAR", note("uar", f"chance {chance}")),
-        (percent(scores.accuracy), "Accuracy", note("accuracy", f"majority {majority}")),
-        (percent(scores.macro_f1), "Macro F1", note("macro_f1")),
-        (percent(scores.weighted_f1), "Weighted F1", note("weighted_f1")),
-        (percent(probabilities.top2_accuracy), "Top-2 accuracy", note("top2_accuracy")),
+        (fraction(scores.uar), "UAR", note("uar", f"chance {chance}")),
+        (fraction(scores.accuracy), "Accuracy", note("accuracy", f"majority {majority}")),
+        (fraction(scores.macro_f1), "Macro F1", note("macro_f1")),
+        (fraction(scores.weighted_f1), "Weighted F1", note("weighted_f1")),
+        (fraction(probabilities.top2_accuracy), "Top-2 accuracy", note("top2_accuracy")),
         (
-            percent(probabilities.calibration_error),
+            fraction(probabilities.calibration_error),
             "Calibration error",
             "as trained" if temperature in (None, 1) else f"temperature {temperature:.2f}",
         ),
@@ -187,10 +188,15 @@ def between(interval: Interval | None) -> str:
 
 
 def list_commands(result: EvaluationResult, facts: TrainingFacts) -> str:
-    commands = [["evaluate", *result.command]]
+    """The commands of a shell that train and evaluate; a resumed run can be trained in one go."""
+    commands = [shlex.join(["ser", "evaluate", *result.command])]
     if not result.foreign_model:
-        commands.insert(0, ["train", *facts.command])
-    return "\n".join(shlex.join(["ser", *words]) for words in commands)
+        train = ["ser", "train"]
+        whole = [word for word in facts.command if key_of(word) != "ckpt"]
+        if whole != facts.command:
+            commands.insert(0, f"# The run was resumed: {shlex.join([*train, *facts.command])}")
+        commands.insert(0, shlex.join([*train, *whole]))
+    return "\n".join(commands)
 
 
 def list_facts(result: EvaluationResult) -> list[tuple[str, str]]:

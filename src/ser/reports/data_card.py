@@ -108,5 +108,6 @@ def show(card: DataCard) -> None:
         print_all(f"Longer than data.max_seconds={card.data.max_seconds:g}, trimmed: {trimmed:,}.")
     if summary.has_votes(card):
         print_all(summary.describe_ambiguity(card))
-    for sentence in filter(None, (*describe_overlap(card), summary.describe_sentences(card))):
+    # Sentences that give the label away were logged when the split was checked.
+    for sentence in describe_overlap(card):
         print_all(sentence)

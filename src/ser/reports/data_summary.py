@@ -11,7 +11,7 @@ from ser.metrics.sentences import KINDS
 from ser.preparation.leaks import find_leaks, measure_sentences
 from ser.preparation.manifest import Manifest, Reason
 from ser.preparation.splits import PARTS
-from ser.reports.tables import Table, count, percent
+from ser.reports.tables import Table, count, fraction, percent
 
 TOUCHED = 0.001  # share of samples at full scale from which a recording counts as clipped
 MOST_NAMED = 8  # speakers named in a sentence; manifest.csv has them all
@@ -220,7 +220,7 @@ def tabulate_sentences(card: DataCard) -> Table | None:
     """What the sentence alone says about the emotion, by corpus; None if no sentence is known."""
     found = measure_sentences(card.utterances)
     rows = [
-        [name, percent(each.uar), percent(each.chance), *(count(each.count(k)) for k in KINDS)]
+        [name, fraction(each.uar), fraction(each.chance), *(count(each.count(k)) for k in KINDS)]
         for name, each in found.items()
     ]
     columns = ["corpus", "UAR of the sentence", "chance", *(f"in {kind}" for kind in KINDS[:-1])]

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 from ser.figures.style import ALARM, FAINT, INK, ON_HEAT, PARTS, SERIES, STYLE, TITLE
 from ser.reports.markdown import code_block, escape
-from ser.reports.tables import Table, bare_percent, count, percent
+from ser.reports.tables import Table, bare_percent, count, fraction
 
 # Figures are drawn with these colours; a page replaces them by its own variables.
 VARIABLES = (
@@ -46,7 +46,7 @@ environment = Environment(
 )
 environment.filters |= {
     "thousands": count,
-    "percent": percent,
+    "fraction": fraction,
     "share": bare_percent,
     "markdown": Table.to_markdown,
     "code": code_block,

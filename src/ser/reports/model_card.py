@@ -12,7 +12,7 @@ from ser.models.checkpoint import Checkpoint, CheckpointMetadata
 from ser.reports import html as page
 from ser.reports import texts
 from ser.reports.backbone_licences import NONCOMMERCIAL, describe_licence
-from ser.reports.tables import Table, count, percent, show_interval
+from ser.reports.tables import Table, count, fraction, show_interval
 from ser.reports.training_facts import TrainingFacts, describe_training
 from ser.system.atomic import write_text
 from ser.system.files import read_object
@@ -143,9 +143,9 @@ def tabulate_scores(report: dict[str, Any]) -> Table:
     rows = []
     for name, group in {**report["corpora"], "all": report["overall"]}.items():
         interval = group["intervals"].get("uar") if report["schema"] >= JACKKNIFE else None
-        scores = [percent(group[metric]) for metric in METRICS]
+        scores = [fraction(group[metric]) for metric in METRICS]
         ends = show_interval(Interval(**interval) if interval else None)
-        chance = percent(group["baselines"]["chance"])
+        chance = fraction(group["baselines"]["chance"])
         rows.append([name, scores[0], ends, *scores[1:], chance, count(group["speakers"])])
     columns = ["test part", "UAR", "95% interval", "accuracy", "macro F1", "chance", "speakers"]
     return Table(columns, rows)

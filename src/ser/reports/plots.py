@@ -132,7 +132,7 @@ def draw_calibration(predicted: Predictions) -> list[ReportFigure]:
             found.confidence,
             found.accuracy,
             found.share,
-            f"{title}: calibration error {found.error:.1%}",
+            f"{title}: calibration error {found.error:.3f}",
             colour=colour,
         )
         file = f"{FIGURES}/reliability_{name}"
@@ -176,7 +176,7 @@ def draw_learning_curves(result: EvaluationResult, history: History | None) -> l
         best = (step, "this checkpoint" + ("" if epoch is None else f", epoch {epoch}"))
     figures = []
     for title, curves in history.panels().items():
-        figure = draw_history(curves, title, best=best, percent=title != "Loss")
+        figure = draw_history(curves, title, best=best, scores=title != "Loss")
         file = f"{FIGURES}/learning_curves_{title.split()[0].lower()}"
         figures.append(ReportFigure(file, "curves", figure, f"Learning curves: {title}"))
     return figures

@@ -12,7 +12,7 @@ from ser.figures.style import mark
 from ser.metrics.intervals import Interval, SpeakerCounts, count_by_speaker, find_intervals
 from ser.reports import html, texts
 from ser.reports.plots import FIGURES, ReportFigure
-from ser.reports.tables import Table, percent, show_interval
+from ser.reports.tables import Table, fraction, show_interval
 from ser.reports.terminal import show as print_all
 from ser.system.atomic import write_text
 from ser.training.probe import LayerProbe, ProbeResult
@@ -66,7 +66,7 @@ def tabulate(result: ProbeResult) -> Table:
     for probe in result.layers:
         cells: list[str] = []
         for each in score(result, probe).values():
-            cells += [percent(each.uar), show_interval(each.interval)]
+            cells += [fraction(each.uar), show_interval(each.interval)]
         rows.append([name_best(result, probe), str(probe.choice.best), *cells])
     strong = name_best(result, result.best)
     return Table(columns, rows, alignment="ll" + "r" * 2 * len(result.parts), strong=[strong])

@@ -11,6 +11,7 @@ from tempfile import mkdtemp
 import numpy as np
 import pandas as pd
 
+from ser.config.callbacks import name_metric
 from ser.config.train import LAST_CHECKPOINT
 from ser.evaluation.result import EvaluationResult
 from ser.metrics.summary import GroupMetrics, Predictions
@@ -23,7 +24,7 @@ from ser.reports.clips import find_restricted, list_cells, show_error, tabulate_
 from ser.reports.plots import FIGURES, ReportFigure, draw
 from ser.reports.robustness import RobustnessResult
 from ser.reports.sections import tabulate_emotions
-from ser.reports.tables import Table, count, percent, show_interval
+from ser.reports.tables import Table, count, fraction, show_interval
 from ser.reports.terminal import show, show_command
 from ser.system.atomic import naming, replacing, write_text
 from ser.system.files import shorten
@@ -196,8 +197,7 @@ def show_run(output_dir: Path, checkpoint: Path | None, monitor: str, score: flo
         kept = f"only {shorten(last)} was saved" if last.exists() else "no checkpoint was saved"
         show(f"Done. No best checkpoint, because nothing was validated; {kept}.")
         return
-    value = f"{score:.4f}" if monitor.endswith("loss") else percent(score)
-    show(f"Best {monitor}: {value}. Run folder: {shorten(output_dir)}")
+    show(f"Best {name_metric(monitor)}: {score:.3f}. Run folder: {shorten(output_dir)}")
     show("Evaluate it with:")
     show_command(shlex.join(["ser", "evaluate", f"ckpt={shorten(output_dir)}"]))
 
@@ -229,11 +229,11 @@ def tabulate_corpora(groups: dict[str, GroupMetrics]) -> Table:
     rows = [
         [
             name,
-            percent(each.scores.accuracy),
-            percent(each.scores.uar),
+            fraction(each.scores.accuracy),
+            fraction(each.scores.uar),
             show_interval(each.intervals.get("uar")),
-            percent(each.scores.macro_f1),
-            percent(each.baselines.chance),
+            fraction(each.scores.macro_f1),
+            fraction(each.baselines.chance),
             count(each.scores.utterances),
         ]
         for name, each in groups.items()

@@ -11,7 +11,7 @@ from ser.evaluation.perturbations import PERTURBATIONS
 from ser.evaluation.result import EvaluationResult
 from ser.figures.curves import draw_levels
 from ser.reports.plots import ReportFigure
-from ser.reports.tables import Table, percent
+from ser.reports.tables import Table, fraction
 from ser.system.atomic import write_text
 
 FOLDER, FILE = "robustness", "robustness.json"
@@ -89,11 +89,11 @@ def describe(found: RobustnessResult) -> str:
 
 
 def tabulate(found: RobustnessResult) -> Table:
-    rows = [["none", "", *(percent(found.plain[name]) for name in SCORES)]]
+    rows = [["none", "", *(fraction(found.plain[name]) for name in SCORES)]]
     for name, points in found.curves.items():
         for point in points:
             level = f"{point['level']:g} {unit_of(name)}"
-            rows.append([title_of(name), level, *(percent(point[score]) for score in SCORES)])
+            rows.append([title_of(name), level, *(fraction(point[score]) for score in SCORES)])
     return Table(["perturbation", "level", *SCORES.values()], rows)
 
 

@@ -14,6 +14,7 @@ from ser.errors import UserError
 from ser.metrics.intervals import SpeakerCounts, count_by_speaker
 from ser.metrics.scores import Scores, score
 from ser.reports.metrics_json import READABLE, SCHEMA
+from ser.reports.sweeps import OUTSIDE
 from ser.system.files import read_object
 from ser.system.spreadsheet import unescape_cell
 
@@ -81,9 +82,8 @@ def read_run(path: Path) -> EvaluatedRun:
             f" {' and '.join(map(str, READABLE))}: run"
             f" {shlex.join(['ser', 'evaluate', command])} again"
         )
-    run = folder.parent if folder.name.startswith("report") else folder
     return EvaluatedRun(
-        name=run.name,
+        name=run_folder_of(folder).name,
         folder=folder,
         labels=tuple(content["labels"]),
         part=content["part"],
@@ -92,6 +92,11 @@ def read_run(path: Path) -> EvaluatedRun:
         predictions=read_predictions(folder / "predictions.csv", content["schema"]),
         val_uar=content.get("val_uar"),
     )
+
+
+def run_folder_of(report: Path) -> Path:
+    """The folder of the run that a report is about."""
+    return report.parent if report.name.startswith("report") else report
 
 
 def read_predictions(path: Path, schema: int) -> pd.DataFrame:
@@ -111,18 +116,29 @@ def is_report(folder: Path) -> bool:
 
 def name_apart(runs: Sequence[EvaluatedRun]) -> list[str]:
     """A different name for each run: the options that only some have, else the folder."""
+    own = [own or run.name for own, run in zip(own_settings(runs), runs, strict=True)]
+    if len(set(own)) == len(own) and max(map(len, own)) <= LONGEST_NAME:
+        return own
+    return name_folders(runs)
+
+
+def own_settings(runs: Sequence[EvaluatedRun]) -> list[str]:
+    """The settings of each run that not all of them have."""
     common = set.intersection(*(set(run.command) for run in runs)) if runs else set()
-    names = []
-    for run in runs:
-        own = [
-            word
-            for word in run.command
-            if word not in common and key_of(word) not in ("output_dir", "ckpt", "data.cache_dir")
-        ]
-        names.append(" ".join(own) or run.name)
-    if len(set(names)) == len(names) and max(map(len, names)) <= LONGEST_NAME:
-        return names
-    folders = [run.name for run in runs]
-    if len(set(folders)) == len(runs):
-        return folders
-    return [str(run.folder) for run in runs]
+    return [
+        " ".join(w for w in run.command if w not in common and key_of(w) not in OUTSIDE)
+        for run in runs
+    ]
+
+
+def name_folders(runs: Sequence[EvaluatedRun]) -> list[str]:
+    """A different name for each run: its folder, with those above it if need be.
+
+    The number of the job of a sweep is not a name.
+    """
+    paths = [run_folder_of(run.folder) for run in runs]
+    for depth in range(1, max((len(path.parts) for path in paths), default=0) + 1):
+        names = ["/".join(path.parts[-depth - path.name.isdigit() :]) for path in paths]
+        if len(set(names)) == len(names):
+            return names
+    return [str(run.folder) for run in runs]  # reports of several checkpoints of a run

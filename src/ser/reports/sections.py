@@ -10,6 +10,7 @@ from ser.reports.tables import (
     SIGNED,
     Table,
     count,
+    fraction,
     percent,
     show_interval,
     show_p,
@@ -23,7 +24,7 @@ COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.5)
 
 def tabulate_emotions(overall: GroupMetrics) -> Table:
     rows = [
-        [name, percent(row.precision), percent(row.recall), percent(row.f1), count(row.support)]
+        [name, fraction(row.precision), fraction(row.recall), fraction(row.f1), count(row.support)]
         for name, row in overall.scores.classes.items()
         if row.support
     ]
@@ -36,12 +37,12 @@ def tabulate_groups(groups: dict[str, GroupMetrics], name: str) -> Table:
     rows = [
         [
             each,
-            percent(group.scores.uar),
+            fraction(group.scores.uar),
             show_interval(group.intervals.get("uar")),
-            percent(group.scores.accuracy),
-            percent(group.scores.macro_f1),
-            percent(group.baselines.chance),
-            percent(group.baselines.majority),
+            fraction(group.scores.accuracy),
+            fraction(group.scores.macro_f1),
+            fraction(group.baselines.chance),
+            fraction(group.baselines.majority),
             count(group.speakers),
             count(group.scores.utterances),
         ]
@@ -70,9 +71,9 @@ def gap_row(column: str, gap: Gap) -> list[str]:
     star = "*" if gap.p is not None and gap.p < ALPHA else ""
     return [
         f"{column}: {gap.group}",
-        percent(gap.uar),
+        fraction(gap.uar),
         gap.others,
-        percent(gap.other_uar),
+        fraction(gap.other_uar),
         signed(gap.gap) + star,
         show_interval(gap.interval, SIGNED),
         show_p(gap.p),
@@ -83,7 +84,7 @@ def gap_row(column: str, gap: Gap) -> list[str]:
 def tabulate_speakers(result: EvaluationResult) -> Table:
     worst_first = sorted(result.speakers.items(), key=lambda item: item[1].uar)
     rows = [
-        [name, row.gender or "–", percent(row.uar), percent(row.accuracy), count(row.utterances)]
+        [name, row.gender or "–", fraction(row.uar), fraction(row.accuracy), count(row.utterances)]
         for name, row in worst_first[:MOST_SPEAKERS]
     ]
     total = len(worst_first)
@@ -100,7 +101,7 @@ def describe_worst(analysis: Analysis) -> str:
     who = f" ({', '.join(names)})" if len(names) <= 5 else ""
     return (
         f"The tenth of the speakers with the lowest UAR{who} has a mean UAR of"
-        f" {percent(analysis.worst.uar)}. Chance alone spreads the scores of speakers with few"
+        f" {fraction(analysis.worst.uar)}. Chance alone spreads the scores of speakers with few"
         " utterances."
     )
 
@@ -112,10 +113,10 @@ def tabulate_probabilities(result: EvaluationResult) -> Table:
     rows = [
         [
             name,
-            percent(each.calibration_error),
+            fraction(each.calibration_error),
             f"{each.log_loss:.3f}",
-            percent(each.roc_auc),
-            percent(each.top2_accuracy),
+            fraction(each.roc_auc),
+            fraction(each.top2_accuracy),
         ]
         for name, each in kinds.items()
     ]
@@ -159,15 +160,15 @@ def describe_harm(overall: GroupMetrics) -> str:
     if after is None or after.calibration_error <= before.calibration_error:
         return ""
     return (
-        f" It does not help on this part: the calibration error is {after.calibration_error:.1%}"
-        f" with it and {before.calibration_error:.1%} without it (--raw predicts without it)."
+        f" It does not help on this part: the calibration error is {after.calibration_error:.3f}"
+        f" with it and {before.calibration_error:.3f} without it (--raw predicts without it)."
     )
 
 
 def tabulate_selective(analysis: Analysis) -> Table:
     rows = [
-        [percent(each), percent(1 - analysis.selective.risk_at(each)),
-         percent(analysis.selective.risk_at(each))]
+        [percent(each), fraction(1 - analysis.selective.risk_at(each)),
+         fraction(analysis.selective.risk_at(each))]
         for each in COVERAGES
     ]  # fmt: skip
     return Table(["most confident predictions", "accuracy", "errors"], rows)
@@ -177,7 +178,7 @@ def describe_selective(analysis: Analysis) -> str:
     return (
         "The share of errors among the most confident predictions, if the model abstains on the"
         f" others. Useful confidences make it fall to the left. The mean error rate over all"
-        f" coverages (AURC) is {analysis.selective.area:.1%}."
+        f" coverages (AURC) is {analysis.selective.area:.3f}."
     )
 
 
@@ -189,20 +190,20 @@ def describe_listeners(found: Listeners) -> list[str]:
     ]
     if found.human_uar is not None:
         words.append(
-            f"The majority of the listeners has a UAR of {percent(found.human_uar)} against the"
-            f" labels, the model {percent(found.model_uar)} on the same utterances."
+            f"The majority of the listeners has a UAR of {fraction(found.human_uar)} against the"
+            f" labels, the model {fraction(found.model_uar)} on the same utterances."
         )
     if found.agreed_uar is not None and found.disputed_uar is not None:
         disputed = found.utterances - found.agreed
         words.append(
-            f"The model has a UAR of {percent(found.agreed_uar)} on the {found.agreed:,} utterances"
-            " with at least half of the votes for the label, and of"
-            f" {percent(found.disputed_uar)} on the other {disputed:,}."
+            f"The model has a UAR of {fraction(found.agreed_uar)} on the {found.agreed:,}"
+            " utterances with at least half of the votes for the label, and of"
+            f" {fraction(found.disputed_uar)} on the other {disputed:,}."
         )
     if found.vote_distance is not None:
         words.append(
             "The mean total variation distance between the model's probabilities and the"
-            f" distribution of votes is {percent(found.vote_distance)} (0% is equal)."
+            f" distribution of votes is {fraction(found.vote_distance)} (0 is equal)."
         )
     return words
 
@@ -212,27 +213,34 @@ def describe_sentences(found: SentenceScores) -> str:
     baseline = found.baseline
     start = (
         "Predicting the most frequent emotion of each sentence in the training part has a UAR of"
-        f" {percent(baseline.uar)} (chance {percent(baseline.chance)})."
+        f" {fraction(baseline.uar)} (chance {fraction(baseline.chance)})."
     )
     if not found.telling:
         return f"{start} Sentences say little or nothing about the emotion."
-    each = ", ".join(f"{name} {percent(found.corpora[name].uar)}" for name in found.telling)
+    each = ", ".join(f"{name} {fraction(found.corpora[name].uar)}" for name in found.telling)
     return (
         f"{start} Sentences give the label away to a model that recognises words ({each}): trust"
         " the score on sentences that occur in all emotions."
     )
 
 
-def tabulate_suspects(analysis: Analysis) -> Table | None:
-    """The most suspicious labels, None if there are none."""
+def can_doubt_labels(result: EvaluationResult) -> bool:
+    """Whether the model is right so often that its disagreement says something about a label."""
+    chance, measured = result.overall.baselines.chance, result.val_uar
+    uar = result.overall.scores.uar if measured is None else measured
+    return uar >= (1 + chance) / 2
+
+
+def tabulate_suspects(result: EvaluationResult, analysis: Analysis) -> Table | None:
+    """The most suspicious labels, None if there are none or the model is too poor to doubt them."""
     found = analysis.label_errors
-    if found.empty:
+    if found.empty or not can_doubt_labels(result):
         return None
     voted = "agreement" in found
     rows = []
     for row in found.head(MOST_SUSPECTS).to_dict("records"):
         cells = [str(row["id"]), str(row["emotion"]), str(row["predicted"])]
-        cells += [percent(row["p_label"]), percent(row["p_predicted"])]
+        cells += [fraction(row["p_label"]), fraction(row["p_predicted"])]
         if voted:
             known = row["agreement"] == row["agreement"]
             cells += [str(row["perceived"]) or "–", percent(row["agreement"]) if known else "–"]

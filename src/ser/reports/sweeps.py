@@ -11,7 +11,7 @@ from pathlib import Path
 
 import yaml
 
-from ser.config.callbacks import mode_of
+from ser.config.callbacks import mode_of, name_metric
 from ser.config.plain import key_of
 from ser.config.train import RESULT
 from ser.errors import UserError
@@ -20,8 +20,9 @@ from ser.reports.terminal import show as print_all
 from ser.reports.terminal import show_command
 from ser.system.files import read_object, shorten
 
+# Settings that do not change a result.
+OUTSIDE = ("output_dir", "ckpt", "data.cache_dir", "evaluate")
 OVERRIDES = Path(".hydra") / "overrides.yaml"  # in the folder of a run
-OUTSIDE = ("output_dir", "ckpt", "data.cache_dir")  # settings that do not change a result
 # Settings of the data that leave the validation part as it is.
 SAME_DATA = tuple(
     f"data.{name}"
@@ -106,17 +107,16 @@ class Sweep:
             for name, jobs in self.groups.items()
         ]
         strong = () if self.best is None else (self.best,)
-        return Table(["settings", "jobs", self.monitor], rows, alignment="llr", strong=strong)
+        columns = ["settings", "jobs", name_metric(self.monitor)]
+        return Table(columns, rows, alignment="llr", strong=strong)
 
     def describe(self, jobs: Sequence[JobResult]) -> str:
         """The mean score of jobs, with the standard deviation of several."""
         scores = [job.score for job in jobs]
         if any(map(math.isnan, scores)):
             return "failed"
-        scale, form, unit = (1, ".3f", "") if self.monitor.endswith("loss") else (100, ".1f", "%")
-        center = f"{scale * statistics.fmean(scores):{form}}"
-        spread = f" ± {scale * statistics.stdev(scores):{form}}" if len(scores) > 1 else ""
-        return f"{center}{spread}{unit}"
+        spread = f" ± {statistics.stdev(scores):.3f}" if len(scores) > 1 else ""
+        return f"{statistics.fmean(scores):.3f}{spread}"
 
 
 def is_sweep(folder: Path) -> bool:
@@ -151,10 +151,13 @@ def show(sweep: Sweep) -> None:
     if sweep.unfinished:
         print_all(f"Jobs that have not finished: {sweep.unfinished}.")
     if sweep.chosen is not None:
+        several = any(len(jobs) > 1 for jobs in sweep.groups.values())
+        seeds = "Scores are means ± standard deviations over seeds. " if several else ""
+        best = f"job {sweep.chosen.folder.name}{', its best seed,' if several else ''}"
         command = shlex.join(["ser", "evaluate", f"ckpt={shorten(sweep.chosen.folder)}"])
         print_all(
-            "* best on the validation part. Evaluate only this job on the test part, because the"
-            " best of several test scores is too optimistic:"
+            f"{seeds}* best on the validation part. Evaluate only {best} on the test part, because"
+            " the best of several test scores is too optimistic:"
         )
         show_command(command)
     elif not sweep.comparable:

@@ -66,8 +66,14 @@ class Table:
         return table
 
 
-def percent(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1%}"
+def fraction(value: float | None) -> str:
+    """A score, a probability or an error between 0 and 1, as papers print them."""
+    return "–" if value is None else f"{value:.3f}"
+
+
+def percent(value: float) -> str:
+    """A share of the data."""
+    return f"{value:.1%}"
 
 
 def bare_percent(value: float) -> str:
@@ -76,22 +82,22 @@ def bare_percent(value: float) -> str:
 
 
 def signed(value: float) -> str:
-    """A difference in percentage points."""
-    return f"{100 * value:+.1f}%"
+    """A difference of scores."""
+    return f"{value:+.3f}"
 
 
 def count(value: int) -> str:
     return f"{value:,}"
 
 
-PLAIN, SIGNED = "{:.1f} to {:.1f}%", "{:+.1f} to {:+.1f}%"
+PLAIN, SIGNED = "{:.3f} to {:.3f}", "{:+.3f} to {:+.3f}"
 
 
 def show_interval(interval: Interval | None, form: str = PLAIN) -> str:
-    """An interval in percent, or a dash if there is none."""
+    """The ends of an interval, or a dash if there is none."""
     if interval is None or interval.low == interval.high:  # an old report without spread
         return "–"
-    return form.format(100 * interval.low, 100 * interval.high)
+    return form.format(interval.low, interval.high)
 
 
 def show_p(value: float | None) -> str:

@@ -8,12 +8,13 @@ from optuna.trial import TrialState
 from ser.reports.tables import RIGHT, Table
 from ser.reports.terminal import show as print_all
 from ser.reports.terminal import show_command
+from ser.system.files import shorten
 from ser.training.tune import INTERRUPTED, SETTINGS, Search
 
 
 def show(study: optuna.Study, plan: Search) -> None:
     """Print the trials of a study, best first, and the command."""
-    print_all(str(plan.folder), tabulate(study))
+    print_all(f"Study {shorten(plan.folder)}", tabulate(study))
     if any(trial.state == TrialState.COMPLETE for trial in study.trials):
         best = study.best_trial.user_attrs[SETTINGS]
         own = [] if plan.config_dir is None else ["--config-dir", str(plan.config_dir)]

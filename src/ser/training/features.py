@@ -164,7 +164,7 @@ def fit_head(
         scaled, train.labels, train.left_out(config), candidates, config.seed, blocks
     )
     choice = select(logits, train.labels)
-    log.info("Fitted %s: cross-validated UAR %.1f%%", choice.best, 100 * choice.score)
+    log.info("Fitted %s: cross-validated UAR %.3f", choice.best, choice.score)
     return choice.best.fit_copies(scaled, train.labels, blocks)
 
 

@@ -3,7 +3,7 @@
 A logger that cannot store a kind of value is skipped.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from matplotlib.figure import Figure
 from ser.audio.recording import SAMPLE_RATE, Waveform
 from ser.errors import optional_dependency
 from ser.training.logs import log_settings
+
+DPI = 200  # of figures: TensorBoard scales them to its columns, which blurs small text
 
 
 class TrackioLogger(Logger):
@@ -61,6 +63,7 @@ class TrackioLogger(Logger):
 def log_figure(trainer: Trainer, name: str, figure: Figure) -> None:
     """Log a figure at the current step with every logger that stores figures."""
     step = trainer.global_step
+    figure.set_dpi(DPI)
     for logger in active(trainer):
         if isinstance(logger, TensorBoardLogger):
             logger.experiment.add_figure(name, figure, step)
@@ -75,15 +78,17 @@ def log_figure(trainer: Trainer, name: str, figure: Figure) -> None:
             logger.experiment.log({name: trackio.Image(render(figure))}, step=step)
 
 
-def log_audio(trainer: Trainer, name: str, waveform: Waveform, caption: str) -> None:
-    """Log a waveform (time,) at 16 kHz with its caption."""
+def log_audio(trainer: Trainer, name: str, clips: Mapping[str, Waveform]) -> None:
+    """Log waveforms (time,) at 16 kHz by their captions."""
     step = trainer.global_step
     for logger in active(trainer):
         if isinstance(logger, TensorBoardLogger):
-            logger.experiment.add_audio(name, waveform[None], step, SAMPLE_RATE)
-        elif isinstance(logger, WandbLogger):
+            for caption, waveform in clips.items():  # TensorBoard shows no text but the tag
+                logger.experiment.add_audio(f"{name}/{caption}", waveform[None], step, SAMPLE_RATE)
+        elif isinstance(logger, WandbLogger) and clips:
+            rates = [SAMPLE_RATE] * len(clips)
             logger.log_audio(
-                name, [waveform], step=step, sample_rate=[SAMPLE_RATE], caption=[caption]
+                name, list(clips.values()), step=step, sample_rate=rates, caption=list(clips)
             )
 
 
@@ -97,11 +102,22 @@ def log_text(trainer: Trainer, name: str, markdown: str) -> None:
             logger.experiment.log_text(logger.run_id, markdown, file)
 
 
-def log_result(trainer: Trainer, settings: Mapping[str, Any], metric: str, score: float) -> None:
-    """Log flat hyperparameters and the best validation score of a finished run."""
+def log_result(
+    trainer: Trainer,
+    settings: Mapping[str, Any],
+    metric: str,
+    score: float,
+    changed: Collection[str],
+) -> None:
+    """Log flat hyperparameters and the best validation score of a finished run.
+
+    TensorBoard sorts its columns by name and shows the first few, so it gets only those settings
+    that are `changed`.
+    """
     for logger in active(trainer):
         if isinstance(logger, TensorBoardLogger):
-            log_settings(logger.experiment, settings, f"best/{metric}", score)
+            chosen = {name: value for name, value in settings.items() if name in changed}
+            log_settings(logger.experiment, chosen, f"best/{metric}", score)
         else:
             logger.log_hyperparams(dict(settings))
             logger.log_metrics({f"best/{metric}": score}, step=trainer.global_step)

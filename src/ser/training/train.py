@@ -2,7 +2,7 @@
 
 import logging
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ from torch import nn
 
 from ser.audio.cache import AudioCache
 from ser.audio.recording import SAMPLE_RATE
+from ser.config.callbacks import name_metric
 from ser.config.model import HeadFit, Standardize
-from ser.config.plain import to_plain
+from ser.config.plain import key_of, to_plain
 from ser.config.train import TrainConfig, find_last_checkpoint
 from ser.data.datamodule import EmotionDataModule
 from ser.errors import require
@@ -24,6 +25,7 @@ from ser.models.build import (
     build_feature_extractor,
     build_network,
     check_duration,
+    describe_network,
     enable_memory_saving,
     find_family,
     plain,
@@ -52,6 +54,8 @@ from ser.training.targets import build_targets
 from ser.training.trainer import build_trainer, explain_memory
 
 log = logging.getLogger(__name__)
+# Not columns of the table of TensorBoard: places of files, and the layers of random networks.
+UNSHOWN = ("data.paths", "data.cache_dir", "data.synthetic", "model.backbone.architecture")
 
 
 def train(
@@ -77,7 +81,9 @@ def train(
     seed_everything(config.seed, workers=True, verbose=False)
     allow_tf32(config.model.tf32)
     rank_zero_only(refuse_to_overwrite)(config)
-    trainer = build_trainer(config, callbacks)  # before the data, to fail early
+    # Before the data, to fail early.
+    trainer = build_trainer(config, callbacks)
+    describe_network(config.model, config.data.label_space)
     cache = AudioCache(Path(config.data.cache_dir))
     manifest = prepare(config.data, config.split, cache)
     rank_zero_only(on_prepared)(manifest)
@@ -200,12 +206,31 @@ def describe_end(trainer: Any) -> str:
     """Why training ended."""
     for callback in trainer.callbacks:
         if isinstance(callback, EarlyStopping) and callback.stopped_epoch:
-            return f"{callback.monitor} did not improve in {callback.patience} validations"
+            metric = name_metric(callback.monitor)
+            return f"{metric} did not improve in {callback.patience} validations"
     if trainer.max_steps != -1 and trainer.global_step >= trainer.max_steps:
         return f"trainer.max_steps={trainer.max_steps} reached"
     if trainer.max_epochs and 0 < trainer.max_epochs <= trainer.current_epoch:
         return f"trainer.max_epochs={trainer.max_epochs} reached"
     return "trainer.max_time reached" if trainer.should_stop else "stopped"
+
+
+def flatten_choices(config: TrainConfig) -> dict[str, Any]:
+    """The settings that may change a result, by their full keys."""
+    settings = to_plain(config)
+    names = ("seed", "init_from", "data", "split", "model", "trainer")
+    return flatten({name: settings[name] for name in names})
+
+
+def find_changed(config: TrainConfig, settings: Mapping[str, Any]) -> set[str]:
+    """The settings that were typed or have no default value, without UNSHOWN."""
+    default = flatten_choices(TrainConfig(output_dir=config.output_dir))
+    typed = {key_of(word) for word in config.command}
+    return {
+        name
+        for name, value in settings.items()
+        if name in typed or (value != default.get(name) and not name.startswith(UNSHOWN))
+    }
 
 
 def finish_epoch(trainer: Trainer, module: EmotionClassifier, data: EmotionDataModule) -> None:
@@ -255,9 +280,8 @@ def conclude(trainer: Trainer, config: TrainConfig) -> TrainResult:
         monitor=monitor,
         score=float("nan") if score is None else float(score),
     )
-    settings = to_plain(config)
-    chosen = flatten({name: settings[name] for name in ("seed", "data", "split", "model")})
-    log_result(trainer, chosen, result.monitor, result.score)
+    settings = flatten_choices(config)
+    log_result(trainer, settings, result.monitor, result.score, find_changed(config, settings))
     if trainer.is_global_zero and not config.trainer.fast_dev_run:
         write_result(result)
     return result

@@ -119,7 +119,7 @@ def test_smoothing_keeps_a_constant_and_has_no_bias_at_the_start():
 
 
 def test_a_short_curve_is_shown_as_it_is():
-    figure = draw_history({"val": ([1, 2, 3], [0.1, 0.5, 0.4])}, "UAR", percent=True)
+    figure = draw_history({"val": ([1, 2, 3], [0.1, 0.5, 0.4])}, "UAR", scores=True)
     assert [list(line.get_ydata()) for line in lines_of(figure)] == [[0.1, 0.5, 0.4]]
 
 
@@ -171,12 +171,12 @@ def test_intervals_are_drawn_only_for_groups_that_have_one():
     figure = draw_intervals([("a", 0.5, (0.4, 0.6)), ("b", 0.7, None)], 0.25)
     bars = [line for line in lines_of(figure) if line.get_linewidth() == 6]
     assert [list(bar.get_xdata()) for bar in bars] == [[0.4, 0.6]]
-    assert {"50.0%", "70.0%", "chance"} <= set(texts(figure))
+    assert {"0.500", "0.700", "chance"} <= set(texts(figure))
 
 
 def test_each_speaker_has_its_name_in_the_strip():
     figure = draw_strips({"tess": {"OAF": 0.5, "YAF": 0.6}}, 0.1)
-    assert re.findall(r"<title>([^<]*)</title>", draw_svg(figure)) == ["OAF: 50.0%", "YAF: 60.0%"]
+    assert re.findall(r"<title>([^<]*)</title>", draw_svg(figure)) == ["OAF: 0.500", "YAF: 0.600"]
     many = {f"s{row}": 0.5 for row in range(1000)}
     assert draw_svg(draw_strips({"c": many}, None)).count("<title>") == 400
 

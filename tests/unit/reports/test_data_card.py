@@ -92,7 +92,7 @@ def test_sentences_that_give_the_label_away_are_reported():
     spoken = small(sentence=["1", "2", "1", "1"], emotion=["sad", "happy", "sad", "sad"])
     table = card.tabulate_sentences(spoken)
     assert table is not None
-    assert "100.0%" in table.rows[0]
+    assert "1.000" in table.rows[0]
     assert card.describe_sentences(spoken)
     assert card.tabulate_sentences(small()) is None
     assert card.describe_sentences(small()) == ""  # no sentence is known

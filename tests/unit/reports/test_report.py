@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ser.config.plain import from_plain
 from ser.evaluation.robustness import Point, Robustness
 from ser.metrics.calibration import fit_temperature
 from ser.reports import context, metrics_json, report
@@ -227,7 +228,7 @@ def test_sentences_that_give_the_label_away_are_noticed(build_result):
     content = to_numbers(away)["sentences"]
     assert content["uar_from_sentence"] == 1
     assert list(content["kinds"]) == ["one emotion"]
-    assert "100.0% (chance" in to_markdown(away).split("## Confusion")[0]
+    assert "1.000 (chance" in to_markdown(away).split("## Confusion")[0]
     assert analyse(build_result(sentence="")).sentences is None
 
 
@@ -282,3 +283,21 @@ def test_a_model_from_elsewhere_is_not_described_by_the_run_whose_data_it_is_eva
     assert "Training manifest" in to_markdown(own)
     assert "Training manifest" not in text
     report.write(replace(own, foreign_model=True, robustness=robustness()), tmp_path / "report")
+
+
+def test_a_resumed_run_names_the_command_of_the_whole_training(build_result):
+    result = build_result()
+    settings = {"output_dir": "x", "command": ["seed=1", "ckpt=last.ckpt"]}
+    resumed = replace(result.metadata, config=from_plain(settings))
+    lines = to_markdown(replace(result, metadata=resumed)).splitlines()
+    assert "ser train seed=1" in lines
+    assert any(
+        line.startswith("#") and line.endswith("ser train seed=1 ckpt=last.ckpt") for line in lines
+    )
+
+
+def test_a_poor_model_suspects_no_label(build_result):
+    result = replace(build_result(), val_uar=0.9)
+    assert context.describe(result, analyse(result), None, None)["suspects"] is not None
+    poor = replace(result, val_uar=0.6)  # of three classes, halfway is 2/3
+    assert context.describe(poor, analyse(poor), None, None)["suspects"] is None

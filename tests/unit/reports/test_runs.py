@@ -129,12 +129,15 @@ def test_choosing_by_test_scores_is_warned_of(write_run):
     assert any("lucky" in text and "solid" in text for text in words)
 
 
-def test_runs_are_named_by_the_options_that_differ(write_run):
+def test_runs_are_named_by_their_folders_and_described_by_the_options_that_differ(write_run):
     runs = [
-        read_run(write_run(f"{seed}", right=0.5, command=(f"seed={seed}", f"output_dir={seed}")))
-        for seed in range(2)
+        read_run(write_run(name, right=0.5, command=(f"seed={name}", f"output_dir={name}")))
+        for name in ("first", "1")
     ]
-    assert list(comparison.compare(runs).runs) == ["seed=0", "seed=1"]
+    found = comparison.compare(runs)
+    parent = runs[1].folder.parent.parent.name
+    assert list(found.runs) == ["first", f"{parent}/1"]  # a number says little
+    assert [row[1] for row in found.tabulate_runs().rows] == ["seed=first", "seed=1"]
 
 
 def test_a_comparison_is_printed_and_written(write_run, tmp_path, capsys, monkeypatch):
@@ -153,8 +156,9 @@ def test_a_comparison_is_printed_and_written(write_run, tmp_path, capsys, monkey
     assert "<svg" in html
     assert "http:" not in html.replace("http://www.w3.org", "")
     rows = [line for line in (tmp_path / "out" / "comparison.md").read_text().splitlines() if line.startswith("|")]  # fmt: skip
-    assert len(rows) == 4
-    assert len({row.count(" | ") for row in rows}) == 1
+    assert len(rows) == 8  # two tables
+    assert {row.count(" | ") for row in rows[:4]} == {9}
+    assert {row.count(" | ") for row in rows[4:]} == {3}
 
 
 def test_folds_are_pooled(write_run, tmp_path):
@@ -322,5 +326,5 @@ def test_a_speaker_with_other_names_in_the_second_run_is_compared(write_run):
 
 
 def test_a_deviation_of_zero_is_shown_and_an_unknown_one_is_not():
-    assert aggregate.spread([0.5, 0.5]).describe() == "50.0% ± 0.0%"
-    assert aggregate.spread([0.5]).describe() == "50.0%"
+    assert aggregate.spread([0.5, 0.5]).describe() == "0.500 ± 0.000"
+    assert aggregate.spread([0.5]).describe() == "0.500"

@@ -54,7 +54,7 @@ def test_seeds_are_grouped_and_the_best_mean_is_chosen(grid):
     assert sweep.best == "model.lr=1e-3"
     assert chosen_folder(sweep) == grid / "1"
     spread = statistics.stdev([0.60, 0.64])
-    assert sweep.tabulate().rows[0] == ["model.lr=1e-3", "0, 1", f"62.0 ± {100 * spread:.1f}% *"]
+    assert sweep.tabulate().rows[0] == ["model.lr=1e-3", "0, 1", f"0.620 ± {spread:.3f} *"]
 
 
 def test_compare_names_one_command_for_a_sweep(grid):

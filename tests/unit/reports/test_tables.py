@@ -7,7 +7,7 @@ from rich.console import Console
 
 from ser.metrics.intervals import Interval
 from ser.reports.markdown import code_block, escape
-from ser.reports.tables import SIGNED, Table, percent, show_interval, show_p
+from ser.reports.tables import SIGNED, Table, fraction, show_interval, show_p
 
 TABLE = Table(["run", "UAR"], [["[ravdess]", "71.3%"], ["a|b", "2.0%"], ["all", "3.0%"]], strong=("all",))  # fmt: skip
 
@@ -79,9 +79,9 @@ def test_a_code_block_cannot_be_left():
 
 
 def test_numbers_are_formatted():
-    assert percent(None) == "–"
-    assert percent(0.2134) == "21.3%"
+    assert fraction(None) == "–"
+    assert fraction(0.2134) == "0.213"
     assert show_interval(None) == "–"
-    assert show_interval(Interval(0.25, 0.5)) == "25.0 to 50.0%"
-    assert show_interval(Interval(-0.01, 0.02), SIGNED) == "-1.0 to +2.0%"
+    assert show_interval(Interval(0.25, 0.5)) == "0.250 to 0.500"
+    assert show_interval(Interval(-0.01, 0.02), SIGNED) == "-0.010 to +0.020"
     assert [show_p(value) for value in (None, 0.0001, 0.0312)] == ["–", "< 0.001", "0.031"]

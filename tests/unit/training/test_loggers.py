@@ -44,7 +44,8 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], Any]
         logger.log_metrics({"train/loss": 2.5}, step=0)
         log_figure(trainer, "val/confusion", figure)
         log_text(trainer, "note", "**text**")
-        log_result(trainer, {"model.lr": 0.25, "data.corpora": "tess"}, "val/uar", 0.5)
+        settings = {"model.lr": 0.25, "data.corpora": "tess"}
+        log_result(trainer, settings, "val/uar", 0.5, {"model.lr"})
         logger.finalize("success")
         plt.close(figure)
         assert {path.name for path in tmp_path.iterdir()} <= {"run", "home"}  # nothing elsewhere
@@ -59,6 +60,8 @@ def test_tensorboard(log, tmp_path):
     written = file.read_bytes()
     assert b"val/confusion" in written
     assert b"train/loss" in written
+    assert b"model.lr" in written
+    assert b"data.corpora" not in written
 
 
 def test_csv(log, tmp_path):

@@ -141,11 +141,13 @@ def log_errors(trainer: Any, labels: list[str], errors: list[ValidationError]) -
     data = trainer.datamodule
     part = data.manifest.part("val")
     lines = ["| | utterance | label | prediction | probability |", "|---|---|---|---|---|"]
+    clips = {}
     for number, error in enumerate(errors, start=1):
         row = part.iloc[error.row]
         true, predicted = labels[error.label], labels[error.predicted]
-        caption = f"{row['id']}: {true}, predicted {predicted}"
-        log_audio(trainer, f"val/worst_errors/{number}", data.cache.read(row["content"]), caption)
-        probability = f"{error.probability:.0%}"
+        caption = f"{row['id']}: {true} predicted as {predicted}"
+        clips[caption] = data.cache.read(row["content"])
+        probability = f"{error.probability:.3f}"
         lines.append(f"| {number} | {row['id']} | {true} | {predicted} | {probability} |")
+    log_audio(trainer, "val/worst_errors", clips)
     log_text(trainer, "val/worst_errors", "\n".join(lines))

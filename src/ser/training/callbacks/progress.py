@@ -1,9 +1,10 @@
 """What the terminal shows during training: a bar, and one permanent line per epoch."""
 
 import logging
+import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,12 +14,16 @@ from rich.console import Console
 
 from ser.config.callbacks import mode_of
 from ser.system.progress import progress_bar
+from ser.system.terminal import LogFormatter, find_width
 
 log = logging.getLogger(__name__)
 
 
 class EpochLog(Callback):
-    """Log one line per validation: losses, accuracy, UAR, best value, learning rate, time."""
+    """Log one line per validation: losses, accuracy, UAR, best value, learning rate, time.
+
+    A narrow terminal has room for the first of these only.
+    """
 
     def __init__(self, monitor: str) -> None:
         self.monitor, self.best = monitor, float("nan")
@@ -46,40 +51,42 @@ class EpochLog(Callback):
         if score is not None:
             better = min if mode_of(self.monitor) == "min" else max
             self.best = score if self.best != self.best else better(self.best, score)
-        trained = [f"train loss {float(self.loss) / self.batches:.3f}"] if self.batches else []
-        self.loss, self.batches = 0.0, 0
-        # A fitted head has no optimiser.
-        rates = [f"lr {each.param_groups[0]['lr']:.1e}" for each in trainer.optimizers[:1]]
         loss, accuracy, uar = (
             values.get(f"val/{name}", float("nan")) for name in ("loss", "accuracy", "uar")
         )
-        best = f"{self.best:.3f}" if self.monitor.endswith("loss") else f"{self.best:.1%}"
-        if not rates:
-            log.info(
-                "Validation: loss %.3f, accuracy %.1f%%, UAR %.1f%%",
-                loss,
-                100 * accuracy,
-                100 * uar,
-            )
+        scores = [f"accuracy {accuracy:.3f}", f"UAR {uar:.3f}"]
+        if not trainer.optimizers:  # of a fitted head
+            log.info("Validation: %s", ", ".join([f"loss {loss:.3f}", *scores]))
             return
+        trained = float(self.loss) / self.batches if self.batches else float("nan")
+        self.loss, self.batches = 0.0, 0
         parts = [
-            f"epoch {self.epoch}",
-            f"step {trainer.global_step}",
-            *trained,
-            f"val loss {loss:.3f}",
-            f"accuracy {accuracy:.1%}",
-            f"UAR {uar:.1%}",
-            f"best {best}",
-            *rates,
+            f"epoch {self.epoch}: loss {trained:.3f} (val {loss:.3f})",
+            *scores,
+            f"best {self.best:.3f}",
+            f"lr {trainer.optimizers[0].param_groups[0]['lr']:.1e}",
             f"{time.monotonic() - self.started:.0f} s",
         ]
-        log.info(", ".join(parts))
+        log.info(join_parts(parts, find_width(sys.stdout)))
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best = state_dict["best"]
+
+
+def join_parts(parts: Sequence[str], width: int | None) -> str:
+    """The parts with commas between them; those that a line of a terminal has no room for left out.
+
+    The time and the other values are in the log of the run too.
+    """
+    line, room = parts[0], math.inf if width is None else width - len(LogFormatter.INDENT)
+    for part in parts[1:]:
+        if len(line) + len(part) + 2 > room:
+            break
+        line += f", {part}"
+    return line
 
 
 class ProgressBar(Callback):

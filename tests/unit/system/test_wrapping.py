@@ -1,0 +1,30 @@
+import io
+
+import pytest
+
+from ser.system.terminal import wrap
+
+PATH = "/a/path/that/is/much/longer/than/a/narrow-line.wav"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def narrow(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "30")
+
+
+def test_a_terminal_gets_lines_broken_between_words():
+    text = f"the words of a sentence stay whole, and so does {PATH} here"
+    lines = wrap(text, Terminal(), "  ").splitlines()
+    assert " ".join(line.strip() for line in lines) == text
+    assert all(len(line) <= 30 for line in lines if PATH not in line)
+    assert all(line.startswith("  ") for line in lines[1:])
+
+
+def test_a_file_gets_one_line():
+    text = "word " * 30
+    assert wrap(text, io.StringIO()) == text
