@@ -1,6 +1,5 @@
 """`ser train` and `python train.py`."""
 
-import logging
 import sys
 from pathlib import Path
 from typing import cast
@@ -17,8 +16,6 @@ from ser.config.train import TrainConfig, find_last_checkpoint
 from ser.errors import require
 
 NEW_EACH_TIME = frozenset({"output_dir", "ckpt"})  # options that a resumed run does not inherit
-
-log = logging.getLogger(__name__)
 
 
 def main(words: list[str] | None = None) -> None:

@@ -1,7 +1,7 @@
 """The learning curves of a run, from its TensorBoard or CSV log, and the HParams table."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,20 +100,15 @@ def read_csv(path: Path) -> dict[str, Curve]:
     return curves
 
 
-def log_settings(
-    writer: Any, settings: Mapping[str, Any], best: str, score: float, typed: Sequence[str] = ()
-) -> None:
+def log_settings(writer: Any, settings: Mapping[str, Any], best: str, score: float) -> None:
     """Log flat settings and the best validation score to TensorBoard's HParams table.
 
-    The settings named in `typed` are the first columns, because these are what differs between
-    runs. The test scores are columns too, which `log_test` fills later: TensorBoard takes the
-    columns from the first run that it finds.
+    The test scores are columns too, which `log_test` fills later: TensorBoard takes the columns
+    from the first run that it finds.
     """
     from torch.utils.tensorboard.summary import hparams
 
-    order = sorted(settings, key=lambda name: name not in typed)
-    plain = {name: settings[name] for name in order}
-    plain = {k: v if isinstance(v, int | float) else str(v) for k, v in plain.items()}
+    plain = {k: v if isinstance(v, int | float) else str(v) for k, v in settings.items()}
     writer.add_scalar(best, score)
     for summary in hparams(plain, dict.fromkeys([best, *TEST_SCALARS], 0.0)):
         writer.file_writer.add_summary(summary)
