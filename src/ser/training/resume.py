@@ -5,7 +5,7 @@ from typing import Any
 
 from ser.config.model import Schedule
 from ser.config.plain import to_plain
-from ser.config.train import TrainConfig
+from ser.config.train import RESULT, TrainConfig
 from ser.data.sampler import ResumePoint
 from ser.errors import UserError
 from ser.models.checkpoint import Checkpoint, CheckpointMetadata
@@ -92,7 +92,7 @@ def check_unfinished(
             )
     if not reason:
         return place
-    closed = checkpoint.run_folder / "result.json"
+    closed = checkpoint.run_folder / RESULT
     if closed.is_file() or checkpoint.metadata.schema == 1:
         raise UserError(f"ckpt={ckpt} is finished: {reason}")
     log.info("Training was complete: closing the run")
