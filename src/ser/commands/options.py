@@ -62,7 +62,7 @@ Speeds = Annotated[
     typer.Option(
         "--speed",
         help="Average over this playback speed; repeatable, such as --speed 0.9 --speed 1 --speed"
-        " 1.1. The time grows as their number.",
+        " 1.1. Three speeds take three times as long.",
     ),
 ]
 Megabytes = Annotated[float, typer.Option("--max-megabytes", help="Maximum size of an upload.")]
