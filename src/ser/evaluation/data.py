@@ -11,7 +11,7 @@ from ser.config.data import Ambiguous, DataConfig, LabelSource
 from ser.config.evaluate import EvaluateConfig
 from ser.config.train import TrainConfig
 from ser.corpora.emotions import LABELS
-from ser.errors import UserError
+from ser.errors import UserError, require
 from ser.models.checkpoint import Checkpoint
 from ser.preparation.manifest import Manifest, Reason, read
 from ser.preparation.prepare import build, prepare
@@ -40,6 +40,9 @@ class EvaluationData:
 def adapt(config: EvaluateConfig, checkpoint: Checkpoint) -> TrainConfig:
     """The settings of the training, with what differs now."""
     settings, given = checkpoint.metadata.config, config.data
+    table = given.table or settings.data.table
+    rule = "has no effect without a table"
+    require(bool(table) or not given.label_map, "data.label_map", given.label_map, rule)
     changes: dict[str, Any] = {
         name: value
         for name in ("synthetic", "cache_dir", "batch_size")
@@ -50,7 +53,7 @@ def adapt(config: EvaluateConfig, checkpoint: Checkpoint) -> TrainConfig:
         changes[name] = getattr(settings.data, name) | moved
     # A table that is new to the model is handled in `choose`.
     if settings.data.table is not None:
-        changes["table"] = given.table or settings.data.table
+        changes["table"] = table
         changes["label_map"] = dict(given.label_map) or settings.data.label_map
     split = settings.split
     recorded = checkpoint.run_folder / "manifest.csv"

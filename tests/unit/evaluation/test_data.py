@@ -1,7 +1,23 @@
 """Settings for data that are new to a model."""
 
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
 from ser.config.data import Ambiguous, DataConfig, LabelSource
-from ser.evaluation.data import adapt_to_new
+from ser.config.evaluate import EvaluateConfig, EvaluateDataConfig
+from ser.config.train import TrainConfig
+from ser.errors import UserError
+from ser.evaluation.data import adapt, adapt_to_new
+
+
+def test_a_label_map_without_a_table_is_an_error(tmp_path):
+    metadata = SimpleNamespace(config=TrainConfig(output_dir=str(tmp_path)))
+    checkpoint: Any = SimpleNamespace(metadata=metadata, run_folder=tmp_path)
+    data = EvaluateDataConfig(label_map={"anger": "angry"})
+    with pytest.raises(UserError, match=r"data\.label_map"):
+        adapt(EvaluateConfig(ckpt=str(tmp_path), data=data), checkpoint)
 
 
 def test_settings_that_do_not_apply_to_a_new_corpus_are_left_out(tmp_path):
