@@ -71,7 +71,7 @@ def check_unfinished(
     Raises UserError if training ended there and the run was closed.
     """
     ckpt, progress = checkpoint.path, checkpoint.content
-    place, reason = find_place(progress), ""
+    place, reason = find_resume_point(progress), ""
     for done, key in ((place.epoch, "max_epochs"), (progress["global_step"], "max_steps")):
         limit = getattr(config.trainer, key)
         if limit != -1 and done >= limit:
@@ -108,7 +108,7 @@ def flatten(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def find_place(content: dict[str, Any]) -> ResumePoint:
+def find_resume_point(content: dict[str, Any]) -> ResumePoint:
     """Where in training a checkpoint of Lightning was written: what comes next."""
     loop = content["loops"]["fit_loop"]
     epoch, batches = loop["epoch_progress"]["current"], loop["epoch_loop.batch_progress"]
