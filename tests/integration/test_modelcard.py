@@ -65,6 +65,9 @@ def test_a_model_trained_on_a_table_has_no_licence_of_a_corpus(run):
     facts = describe_training(own)
     assert list_noncommercial(facts) == []
     assert tabulate_corpora(facts).rows == [["mine.csv", "not stated", "–"]]
+    other = replace(facts, corpora=["not_installed"], table=None)
+    assert tabulate_corpora(other).rows == [["not_installed", "not stated", "–"]]
+    assert list_noncommercial(other) == []
     mixed = replace(data, corpora=["cremad", "tess"])
     both = describe_training(replace(own, config=replace(own.config, data=mixed)))
     assert list_noncommercial(both) == [CORPORA["tess"].title]

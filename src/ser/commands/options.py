@@ -64,8 +64,8 @@ Speeds = Annotated[
     list[float] | None,
     typer.Option(
         "--speed",
-        help="Average over this playback speed; repeatable: --speed 0.9 --speed 1 --speed 1.1 takes"
-        " three times as long.",
+        help="Average over this playback speed; repeatable: --speed 0.9 --speed 1 --speed 1.1."
+        " Three speeds take three times as long.",
     ),
 ]
 Megabytes = Annotated[float, typer.Option("--max-megabytes", help="Maximum size of an upload.")]

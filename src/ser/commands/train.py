@@ -1,6 +1,5 @@
 """`ser train` and `python train.py`."""
 
-import logging
 import shlex
 import sys
 from pathlib import Path
@@ -21,8 +20,6 @@ from ser.system.files import shorten
 from ser.system.terminal import wrap
 
 NEW_EACH_TIME = frozenset({"output_dir", "ckpt"})  # options that a resumed run does not inherit
-
-log = logging.getLogger(__name__)
 
 
 def main(words: list[str] | None = None) -> None:

@@ -69,7 +69,7 @@ class EvaluateConfig:
     )
     speeds: list[float] = setting(
         [1.0],
-        "average the logits of each utterance at these speeds; the time grows as their number",
+        "average the logits of each utterance over these speeds; three take three times as long",
     )
     robustness: bool = setting(False, "also measure noise, band limits, reverberation, gain, cuts")
     restricted_audio: bool = setting(False, "put clips into the report whose licence forbids it")

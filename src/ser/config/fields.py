@@ -20,6 +20,13 @@ def group(kind: type) -> Any:
     return field(default_factory=kind)
 
 
+def require_shares(prefix: str, settings: object, *names: str) -> None:
+    """Raise UserError unless each of these settings is at least 0 and below 1."""
+    for name in names:
+        share = getattr(settings, name)
+        require(0 <= share < 1, f"{prefix}.{name}", share, "at least 0 and below 1")
+
+
 def require_speeds(key: str, speeds: Sequence[float]) -> None:
     """Raise UserError unless these are different playback speeds from 0.5 to 2."""
     valid = bool(speeds) and min(speeds) >= 0.5 and max(speeds) <= 2

@@ -6,7 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from ser.config.fields import group, setting
+from ser.config.fields import group, require_shares, setting
 from ser.errors import require
 
 # What `ser probe` compares or sets itself.
@@ -87,9 +87,8 @@ class BackboneConfig:
     )
 
     def __post_init__(self) -> None:
-        for key in ("layerdrop", "mask_time_prob", "mask_feature_prob"):
-            share = getattr(self, key)
-            require(0 <= share < 1, f"model.backbone.{key}", share, "at least 0 and below 1")
+        names = ("layerdrop", "mask_time_prob", "mask_feature_prob")
+        require_shares("model.backbone", self, *names)
         least = self.min_seconds
         require(0 <= least <= 30, "model.backbone.min_seconds", least, "from 0 to 30 s")
 
@@ -118,8 +117,7 @@ class AdapterConfig:
     def __post_init__(self) -> None:
         require(self.rank >= 1, "model.lora.rank", self.rank, "at least 1")
         require(0 < self.alpha < 1e3, "model.lora.alpha", self.alpha, "above 0 and below 1000")
-        dropout = self.dropout
-        require(0 <= dropout < 1, "model.lora.dropout", dropout, "at least 0 and below 1")
+        require_shares("model.lora", self, "dropout")
 
 
 @dataclass
@@ -196,7 +194,8 @@ class ModelConfig:
         [], "auxiliary tasks whose gradient is reversed before it reaches the network"
     )
     abstain_error: float | None = setting(
-        None, "abstain from predictions below the confidence that keeps this validation error rate"
+        None,
+        "maximum validation error rate of accepted predictions; abstain from less confident ones",
     )
     mixup: float = setting(0.0, "alpha of mixup, Beta(alpha, alpha); 0: no mixup")
     gradient_checkpointing: bool = setting(False, "halve the memory for a third more time")
@@ -220,10 +219,7 @@ class ModelConfig:
         floor = self.pooling_floor_db
         rule = "below 0 and above -120 dB, or null"
         require(floor is None or -120 < floor < 0, "model.pooling_floor_db", floor, rule)
-        for key in ("warmup_ratio", "label_smoothing"):
-            share = getattr(self, key)
-            require(0 <= share < 1, f"model.{key}", share, "at least 0 and below 1")
-
+        require_shares("model", self, "warmup_ratio", "label_smoothing")
         self.check_targets()
 
     def check_targets(self) -> None:

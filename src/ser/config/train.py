@@ -65,7 +65,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         require(0 <= self.seed < 2**32, "seed", self.seed, "from 0 to 2**32 - 1")
         check_monitor("monitor", self.monitor)
-        if not self.logger and "learning_rate" in self.callbacks:
+        logged = any(logger is not None for logger in self.logger.values())
+        if not logged and self.callbacks.get("learning_rate") is not None:
             raise UserError("callbacks.learning_rate needs a logger; add ~callbacks.learning_rate")
         self.check_class_weights()
         rule = "needs fixed features: without augmentation and with model.cache_hidden_states=true"

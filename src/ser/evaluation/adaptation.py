@@ -18,8 +18,6 @@ CLIPS = (1, 2, 5, 10, 20)
 DRAWS = 5  # random choices of clips per point of the curve
 SEED = 0
 
-Logits = NDArray[np.float32]
-
 
 @dataclass(frozen=True)
 class CurvePoint:
@@ -38,10 +36,10 @@ class CurvePoint:
 class Adaptation:
     """Scores after adaptation, and how many clips it takes.
 
-    Each speaker, or corpus (`by`), is adapted to by its own unlabelled clips: all of them for
-    `overall`, randomly drawn ones for `curve`. The score is always over all utterances, those that
-    were adapted to included. `clips` are the fewest, the median and the most clips of a group.
-    Utterances of unknown speakers (`unknown`) are predicted without adaptation.
+    The model is adapted to each speaker, or corpus (`by`), with its unlabelled clips: all of them
+    for `overall`, randomly drawn ones for `curve`. Scores are always over all utterances, including
+    those adapted to. `clips` are the fewest, the median and the most clips of a group. Utterances
+    of unknown speakers (`unknown`) are predicted without adaptation.
     """
 
     by: str

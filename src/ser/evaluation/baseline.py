@@ -22,7 +22,7 @@ from ser.models.checkpoint import CheckpointMetadata
 from ser.preparation.manifest import Manifest
 from ser.preparation.prepare import prepare
 from ser.system.atomic import write_text
-from ser.training.baseline import Baseline, Features, extract_all, fit
+from ser.training.baseline import Features, extract_all, fit
 
 RECORD = "baseline.json"
 
@@ -56,7 +56,10 @@ def run_baseline(
     manifest.write(folder)
     chosen = {"features": features, "classifier": str(fitted.candidate), "cv_uar": fitted.score}
     write_text(folder / RECORD, json.dumps(chosen | {"val_uar": val_uar}, indent=2) + "\n")
-    return assemble(config, folder / RECORD, manifest, predictions, fitted, val_uar, features)
+    name = f"acoustic baseline ({features}, {fitted.candidate})"
+    result = assemble(config, name, manifest, predictions, folder / RECORD)
+    errors = find_misclassified(predictions, cache)
+    return replace(result, misclassified=errors, val_uar=val_uar)
 
 
 def extract(
@@ -69,22 +72,14 @@ def extract(
 
 
 def assemble(
-    config: TrainConfig,
-    record: Path,
-    manifest: Manifest,
-    predictions: Predictions,
-    fitted: Baseline,
-    val_uar: float,
-    features: FeatureSet,
+    config: TrainConfig, name: str, manifest: Manifest, predictions: Predictions, record: Path
 ) -> EvaluationResult:
     """What a report shows of the baseline; it takes the place of a backbone without weights."""
-    name = f"acoustic baseline ({features}, {fitted.candidate})"
     backbone = BackboneConfig(name, pretrained=False)
     described = replace(config, model=replace(config.model, backbone=backbone))
     metadata = CheckpointMetadata(
         described, predictions.names, SAMPLE_RATE, {}, {}, manifest.fingerprint
     )
-    cache = AudioCache(Path(config.data.cache_dir))
     return EvaluationResult(
         checkpoint=record,
         part="test",
@@ -95,7 +90,6 @@ def assemble(
         manifest=manifest,
         predicted=predictions,
         overlap=overlap.examine(predictions.utterances, manifest.part("train")),
-        misclassified=find_misclassified(predictions, cache),
+        misclassified=[],
         synthetic=config.data.synthetic is not None,
-        val_uar=val_uar,
     )

@@ -11,7 +11,7 @@ from ser.config.data import Ambiguous, DataConfig, LabelSource
 from ser.config.evaluate import EvaluateConfig
 from ser.config.train import TrainConfig
 from ser.corpora.emotions import LABELS
-from ser.errors import UserError
+from ser.errors import UserError, require
 from ser.models.checkpoint import Checkpoint
 from ser.preparation.manifest import Manifest, Reason, read
 from ser.preparation.prepare import build, prepare
@@ -37,9 +37,12 @@ class EvaluationData:
     synthetic: bool
 
 
-def adapt(config: EvaluateConfig, checkpoint: Checkpoint) -> TrainConfig:
+def update_settings(config: EvaluateConfig, checkpoint: Checkpoint) -> TrainConfig:
     """The settings of the training, with what differs now."""
     settings, given = checkpoint.metadata.config, config.data
+    table = given.table or settings.data.table
+    rule = "has no effect without a table"
+    require(bool(table) or not given.label_map, "data.label_map", given.label_map, rule)
     changes: dict[str, Any] = {
         name: value
         for name in ("synthetic", "cache_dir", "batch_size")
@@ -48,9 +51,9 @@ def adapt(config: EvaluateConfig, checkpoint: Checkpoint) -> TrainConfig:
     for name in ("paths", "votes"):
         moved = {key: path for key, path in getattr(given, name).items() if path is not None}
         changes[name] = getattr(settings.data, name) | moved
-    # A table that is new to the model is handled in `choose`.
+    # A table that is new to the model is handled in `choose_data`.
     if settings.data.table is not None:
-        changes["table"] = given.table or settings.data.table
+        changes["table"] = table
         changes["label_map"] = dict(given.label_map) or settings.data.label_map
     split = settings.split
     recorded = checkpoint.run_folder / "manifest.csv"
@@ -66,7 +69,7 @@ def adapt(config: EvaluateConfig, checkpoint: Checkpoint) -> TrainConfig:
         ) from error
 
 
-def choose(
+def choose_data(
     config: EvaluateConfig, settings: TrainConfig, checkpoint: Checkpoint, cache: AudioCache
 ) -> EvaluationData:
     """Prepare the data and select the utterances to evaluate.
@@ -83,7 +86,7 @@ def choose(
                 f"data.corpora={asked}: corpora of the training cannot be evaluated together with"
                 " data that are new to the model; evaluate them in two runs"
             )
-        data = adapt_to_new(settings.data, new, table, dict(config.data.label_map))
+        data = settings_for_new(settings.data, new, table, dict(config.data.label_map))
         return take_all(data, checkpoint.run_folder / "manifest.csv", cache)
     manifest = prepare(settings.data, settings.split, cache)
     check_data(manifest, checkpoint)
@@ -97,7 +100,7 @@ def choose(
     return EvaluationData(manifest, part, utterances, train, {}, checkpoint.metadata.synthetic)
 
 
-def adapt_to_new(
+def settings_for_new(
     data: DataConfig,
     corpora: list[str],
     table: str | None,

@@ -10,7 +10,7 @@ from ser.config.evaluate import EvaluateConfig
 from ser.config.model import Standardize
 from ser.evaluation import overlap
 from ser.evaluation.adaptation import Adaptation, measure_adaptation
-from ser.evaluation.data import WHOLE, EvaluationData, adapt, choose
+from ser.evaluation.data import WHOLE, EvaluationData, choose_data, update_settings
 from ser.evaluation.misclassified import find_misclassified
 from ser.evaluation.predict import (
     Waveforms,
@@ -37,12 +37,12 @@ def evaluate(config: EvaluateConfig) -> EvaluationResult:
     """
     opened = open_model(config)
     checkpoint, model = opened.checkpoint, opened.model
-    settings = adapt(config, checkpoint)
+    settings = update_settings(config, checkpoint)
     predictor = Predictor(
         model, device_of(config), precision=config.precision, speeds=config.speeds
     )
     cache = AudioCache(Path(settings.data.cache_dir))
-    data = choose(config, settings, checkpoint, cache)
+    data = choose_data(config, settings, checkpoint, cache)
     batch_size = config.data.batch_size or settings.data.batch_size
     recordings = cache.recordings(data.utterances["content"].tolist())
     predictions, adaptation = predict(
@@ -69,7 +69,7 @@ def evaluate(config: EvaluateConfig) -> EvaluationResult:
         precision=str(predictor.precision),
         speeds=tuple(predictor.speeds),
         parity=model.parity,
-        robustness=perturb(predictor, predictions, cache, batch_size)
+        robustness=evaluate_robustness(predictor, predictions, cache, batch_size)
         if config.robustness
         else None,
         adaptation=adaptation,
@@ -115,7 +115,7 @@ def predict(
     return predictions, measure_adaptation(predictor, features, predictions, by)
 
 
-def perturb(
+def evaluate_robustness(
     predictor: Predictor, predictions: Predictions, cache: AudioCache, batch_size: int
 ) -> Robustness:
     """The scores of (a sample of) the utterances under each perturbation."""

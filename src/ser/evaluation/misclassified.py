@@ -1,5 +1,6 @@
 """The most confident errors, with their audio: labels of acted corpora are not always right."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,5 +62,6 @@ def choose_rows(
     for row, pair in zip(ordered.tolist(), pairs, strict=True):
         if pair not in shown:
             examples.setdefault(pair, row)
-    frequent = sorted(examples, key=lambda pair: -pairs.count(pair))[:CONFUSIONS]
+    counts = Counter(pairs)
+    frequent = sorted(examples, key=lambda pair: -counts[pair])[:CONFUSIONS]
     return chosen + sorted((examples[pair] for pair in frequent), key=lambda row: -confidence[row])

@@ -136,9 +136,9 @@ def refuse_ours(network: EmotionNetwork, source: str) -> None:
         "model.standardize": settings.get("standardize", False),
         "model.join_layers": bool(settings.get("join_layers")),
     }
-    for setting in (name for name, used in ours.items() if used):
+    if used := [name for name, is_used in ours.items() if is_used]:
         raise UserError(
-            f"{source} has {setting}, which no class of transformers computes: export it with"
+            f"{source} has {used[0]}, which no class of transformers computes: export it with"
             " --to onnx, or train without it"
         )
 

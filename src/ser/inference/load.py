@@ -220,7 +220,7 @@ def read_pretrained(name: str) -> tuple[Any, Any, EmotionNetwork]:
     layers = [key for key in loading["unexpected_keys"] if ".layers." in key]
     if unused := sorted(key for key in layers if "decoder" not in key):
         raise UserError(
-            f"{name}: {CONFIG} describes another network than the weights, which have"
-            f" {unused[0]} too; restore {CONFIG}, or export the model again"
+            f"{name}: {CONFIG} does not describe the network of the weights, which also have"
+            f" {unused[0]}; restore {CONFIG}, or export the model again"
         )
     return config, extractor, network

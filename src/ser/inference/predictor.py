@@ -164,18 +164,24 @@ class Predictor:
         )
 
     def check_windows(self, sliding: WindowConfig | None) -> WindowConfig:
-        """The windows, by default the longest ones. Raises UserError if they are too long.
-
-        At a speed below 1 the network sees more than the window.
-        """
-        slowest = min(1.0, *self.speeds)
+        """The windows, by default the longest ones. Raises UserError if they are too long."""
         if sliding is None:
-            limits = [each.family.max_seconds(each.config) or math.inf for each in self.networks]
-            longest = min(self.max_seconds, slowest * min(limits))
-            return WindowConfig(longest, longest)
+            return WindowConfig(self.longest_window, self.longest_window)
         for network in self.networks:
-            check_duration(network.family, network.config, sliding.window / slowest, "window")
+            seconds = sliding.window / self.slowest
+            check_duration(network.family, network.config, seconds, "window")
         return sliding
+
+    @property
+    def slowest(self) -> float:
+        """The lowest speed, at most 1: at a speed below 1 the network sees more than the window."""
+        return min(1.0, *self.speeds)
+
+    @property
+    def longest_window(self) -> float:
+        """Seconds of a recording that are predicted at once without `sliding`."""
+        limits = [each.family.max_seconds(each.config) or math.inf for each in self.networks]
+        return min(self.max_seconds, self.slowest * min(limits))
 
     def logits(self, waveforms: Sequence[Waveform]) -> NDArray[np.float32]:
         """Logits (batch, classes), not yet divided by the temperature, of 16 kHz waveforms (time,).

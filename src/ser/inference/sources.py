@@ -220,7 +220,7 @@ def find_with_speakers(
     speakers: list[str | None] = []
     others: list[int] = []
     for name in expand(names):
-        table = is_table(name)
+        table = is_table(name) or is_list(name)
         rows = read_rows(name, adapt) if table else ((each, None) for each in find_all([name]))
         for recording, speaker in rows:
             if not table:

@@ -248,7 +248,8 @@ def write_all(
 ) -> int:
     """Write results one by one, and return how many recordings failed; 1 if there are none.
 
-    With `bar`, standard error shows the progress on a terminal, and the failures.
+    With `bar`, standard error shows the progress on a terminal. It also names the failures, with
+    `bar` or if the writer leaves them out.
     """
     console, failed = Console(stderr=True), 0
     hidden = not (bar and console.is_terminal)
@@ -257,12 +258,12 @@ def write_all(
         for result in map(make_printable, results):
             if isinstance(result, Failure):
                 failed += 1
-                if bar:
+                if bar or isinstance(writer, TimelineWriter):
                     source = describe_source(result)
                     print(f"failed: {source}: {result.error}", file=sys.stderr, flush=True)
             writer.write(result)
             progress.advance(task)
-        if bar and not progress.tasks[task].completed:
+        if not progress.tasks[task].completed:
             print("no recording found", file=sys.stderr)
             failed += 1
     return failed

@@ -100,9 +100,7 @@ def most_frequent(emotions: pd.Series) -> str:
 
 
 def find_kinds(train: pd.DataFrame, test: pd.DataFrame) -> np.ndarray:
-    """ONE, SOME, ALL, NEW or UNKNOWN for each test utterance (utterances,)."""
-    if "corpus" not in train or "corpus" not in test:
-        train, test = train.assign(corpus=""), test.assign(corpus="")
+    """ONE, SOME, ALL, NEW or UNKNOWN for each test utterance (utterances,); both have a corpus."""
     both, corpora = pd.concat([train, test], ignore_index=True), test["corpus"]
     sentences, trained = name_sentences(test), set(name_sentences(train))
     emotions = sentences.map(both["emotion"].groupby(name_sentences(both)).nunique())

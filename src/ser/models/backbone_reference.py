@@ -6,11 +6,10 @@ from typing import Any
 
 import torch
 import xxhash
-from transformers import AutoConfig
 
 from ser.errors import HUB_HELP, UserError, first_line
 from ser.models.build import UNREADABLE_WEIGHTS
-from ser.models.network import EmotionNetwork, network_class
+from ser.models.network import EmotionNetwork, describe_class
 from ser.system.libraries import silence_hub
 
 KEY = "backbone"  # of a checkpoint
@@ -38,7 +37,7 @@ class BackboneReference:
         frozen = {
             key: value.detach()
             for key, value in network.named_parameters()
-            if not (value.requires_grad or network.is_head(key) or is_random(key))
+            if not (value.requires_grad or network.is_optional(key))
         }
         total = sum(value.numel() for value in network.parameters())
         if 2 * sum(value.numel() for value in frozen.values()) < total:
@@ -58,9 +57,7 @@ class BackboneReference:
         Raises UserError if the backbone is not available, or has other weights.
         """
         silence_hub()
-        settings = dict(settings)
-        config = AutoConfig.for_model(settings.pop("model_type"), **settings)
-        kind: Any = network_class(type(config))
+        kind, config = describe_class(settings)
         options = {"dtype": torch.float32, "ignore_mismatched_sizes": True}
         try:
             network = kind.from_pretrained(
@@ -81,14 +78,9 @@ class BackboneReference:
         """Raise UserError if the weights of the backbone have another digest."""
         if found != self.digest:
             raise UserError(
-                f"the backbone {self.name} has other weights than those that the checkpoint was"
+                f"the weights of the backbone {self.name} are not those that the checkpoint was"
                 " trained with; set model.backbone.revision, or restore the folder"
             )
-
-
-def is_random(name: str) -> bool:
-    """Whether a pretrained backbone may lack this weight."""
-    return name.endswith("masked_spec_embed")
 
 
 def digest(weights: Weights) -> str:

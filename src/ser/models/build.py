@@ -21,7 +21,7 @@ from ser.config.model import BackboneConfig, ModelConfig, Standardize
 from ser.errors import HUB_HELP, UserError, first_line, require
 from ser.models.families.base import Family
 from ser.models.families.registry import FAMILIES
-from ser.models.network import EmotionNetwork, network_class
+from ser.models.network import EmotionNetwork, describe_class, network_class
 from ser.models.pooling import FeatureScaler
 from ser.system.files import is_folder
 from ser.system.libraries import silence_hub
@@ -63,11 +63,7 @@ def build_network(model: ModelConfig, labels: Sequence[str]) -> EmotionNetwork:
             f" ({first_line(error)}); download the model again, or name another one"
         ) from error
     replaced = [key for key, *_ in loading["mismatched_keys"]]
-    missing = [
-        key
-        for key in [*loading["missing_keys"], *replaced]
-        if not network.is_head(key) and not key.endswith("masked_spec_embed")
-    ]
+    missing = [key for key in [*loading["missing_keys"], *replaced] if not network.is_optional(key)]
     if missing:
         raise UserError(
             f"model.backbone.name={backbone.name}: {len(missing)} weights are missing or have"
@@ -101,8 +97,8 @@ def describe_network(model: ModelConfig, labels: Sequence[str]) -> PreTrainedCon
     else:
         architecture = dict(backbone.architecture)
         with valid_architecture():
-            family = architecture.pop("model_type", "wav2vec2")
-            config = AutoConfig.for_model(family, **architecture)
+            model_type = architecture.pop("model_type", "wav2vec2")
+            config = AutoConfig.for_model(model_type, **architecture)
     family = find_family(config, f"model.backbone.name={backbone.name}")
     check_silence(backbone, family, config)
     depth = family.depth(config)
@@ -196,9 +192,7 @@ def restore_network(
     Raises ValueError if a weight is missing, unknown or of another shape.
     """
     silence_hub()
-    settings = dict(plain_config)
-    config = AutoConfig.for_model(settings.pop("model_type"), **settings)
-    kind: Any = network_class(type(config))
+    kind, config = describe_class(plain_config)
     # Without a name nothing is looked up. Random initialisation is skipped, which would take most
     # of the time.
     network, loading = kind.from_pretrained(
@@ -218,7 +212,7 @@ def restore_network(
 def build_feature_extractor(backbone: BackboneConfig, family: Family) -> Any:
     """The Hugging Face feature extractor of a backbone.
 
-    Raises UserError for a backbone of another sample rate than 16 kHz.
+    Raises UserError for a backbone whose sample rate is not 16 kHz.
     """
     if not backbone.pretrained or lacks_extractor(backbone.name):
         return family.feature_extractor()

@@ -185,12 +185,12 @@ class Checkpoint:
             raise UserError(f"{self.path}: {error}") from error
         except UNREADABLE as error:
             raise damaged(self.path, "its weights do not fit its description") from error
-        for name in not_finite(network):
+        if name := next(not_finite(network), None):
             raise damaged(self.path, f"{name} holds values that are not finite")
         if problem := explain_labels(self.metadata.labels):
             raise damaged(self.path, problem)
         if len(self.metadata.labels) != network.classifier.out_features:
-            raise damaged(self.path, "it has another number of labels than outputs")
+            raise damaged(self.path, "its numbers of labels and outputs differ")
         return network
 
 

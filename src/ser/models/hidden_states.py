@@ -74,7 +74,7 @@ class CacheKey:
 
     @property
     def grid(self) -> int:
-        """Frames that the length of a batch is a multiple of: 0.1 s, as for waveforms."""
+        """The length of a batch is a multiple of so many frames: 0.1 s, as for waveforms."""
         return 5 if self.stored == Stored.frames else 1
 
     @property
@@ -140,7 +140,7 @@ def hash_weights(network: EmotionNetwork, layer: int) -> str:
     if norm is not None and layer < network.depth:
         above |= {id(value) for value in norm.state_dict(keep_vars=True).values()}
     for name, value in sorted(network.state_dict(keep_vars=True).items()):
-        if id(value) in above or network.is_head(name) or name.endswith("masked_spec_embed"):
+        if id(value) in above or network.is_optional(name):
             continue
         flat = value.detach().cpu().contiguous().reshape(-1)
         digest.update(name.encode())

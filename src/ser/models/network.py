@@ -6,13 +6,18 @@ from hidden states that were computed before, and pool in other ways than by the
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING, PreTrainedConfig, PreTrainedModel
+from transformers import (
+    MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING,
+    AutoConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from ser.models.families.base import PADDING, SPEECH, Family
@@ -236,12 +241,23 @@ class EmotionNetwork(PreTrainedModel):
         """Whether a parameter or buffer belongs to the head rather than to the backbone."""
         return name.startswith(HEAD)
 
+    def is_optional(self, name: str) -> bool:
+        """Whether a pretrained backbone may lack this weight: a head's, or SpecAugment's vector."""
+        return self.is_head(name) or name.endswith("masked_spec_embed")
+
 
 def make_scaler(config: PreTrainedConfig, size: int) -> nn.Module:
     """The scaler of pooled features; networks of earlier versions are not adaptable."""
     if not getattr(config, "standardize", False):
         return nn.Identity()
     return FeatureScaler(size, adaptable=getattr(config, "adaptable", False))
+
+
+def describe_class(plain: Mapping[str, Any]) -> tuple[Any, PreTrainedConfig]:
+    """The class and the configuration of a network, from a configuration as plain values."""
+    settings = dict(plain)
+    config = AutoConfig.for_model(settings.pop("model_type"), **settings)
+    return network_class(type(config)), config
 
 
 @cache

@@ -31,8 +31,9 @@ class StateReader(Protocol):
 
 
 class HiddenStateCache:
-    """Hidden states in half precision by the content hash of their utterance, memory-mapped.
+    """Hidden states by the content hash of their utterance, memory-mapped.
 
+    Frames and their means are in half precision, pooled features in single precision.
     Shards are immutable. The states are written under a temporary name and renamed, then the
     index in the same way, so an interrupted run loses at most the shard in progress. Every entry
     carries a checksum; a damaged entry counts as missing.

@@ -8,7 +8,7 @@ import pandas as pd
 
 from ser.config.split import SplitConfig, SplitKind
 from ser.errors import UserError
-from ser.preparation.leaks import name_sentences
+from ser.metrics.sentences import name_sentences
 
 DRAWS = 500  # random assignments of groups to parts, of which the most even one is used
 FEWEST = 3  # groups; a corpus with fewer cannot be in three parts

@@ -7,7 +7,7 @@ import pandas as pd
 
 from ser.config.split import Part, SplitConfig, SplitKind
 from ser.errors import UserError
-from ser.metrics.sentences import SentenceBaseline, sentence_baselines
+from ser.metrics.sentences import SentenceBaseline, name_sentences, sentence_baselines
 
 log = logging.getLogger(__name__)
 
@@ -103,11 +103,6 @@ def measure_sentences(table: pd.DataFrame) -> dict[str, SentenceBaseline]:
     """What the sentences of the test part say about the emotion, by corpus, without audio."""
     train, test = table[table["split"] == Part.train], table[table["split"] == Part.test]
     return {} if test.empty else sentence_baselines(train, test)
-
-
-def name_sentences(table: pd.DataFrame) -> pd.Series:
-    """The sentence of each utterance with its corpus, or ""."""
-    return (table["corpus"] + "/" + table["sentence"]).where(table["sentence"] != "", "")
 
 
 def check_held_out(table: pd.DataFrame, config: SplitConfig) -> None:

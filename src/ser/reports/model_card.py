@@ -5,7 +5,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from ser.corpora import CORPORA
+from ser.corpora import CORPORA, corpus_names
 from ser.evaluation.overlap import TrainTestOverlap
 from ser.metrics.intervals import Interval
 from ser.models.checkpoint import Checkpoint, CheckpointMetadata
@@ -120,9 +120,12 @@ def list_results(report: dict[str, Any], titles: str) -> list[EvalResult]:
 
 
 def tabulate_corpora(facts: TrainingFacts) -> Table:
-    """The training data and their terms."""
-    corpora = [CORPORA[name] for name in facts.corpora]
-    rows = [[corpus.title, corpus.licence, corpus.citation] for corpus in corpora]
+    """The training data and their terms, if the package of each corpus is installed here."""
+    rows = []
+    for name in facts.corpora:
+        corpus = CORPORA[name] if name in corpus_names() else None
+        terms = ["not stated", "–"] if corpus is None else [corpus.licence, corpus.citation]
+        rows.append([name if corpus is None else corpus.title, *terms])
     if facts.table:
         rows.append([Path(facts.table).name, "not stated", "–"])
     return Table(["corpus", "licence", "reference"], rows, alignment="lll")
@@ -130,7 +133,7 @@ def tabulate_corpora(facts: TrainingFacts) -> Table:
 
 def list_noncommercial(facts: TrainingFacts) -> list[str]:
     """The corpora in the training data that forbid commercial use."""
-    used = [CORPORA[name] for name in facts.corpora]
+    used = [CORPORA[name] for name in facts.corpora if name in corpus_names()]
     forbidden = (NONCOMMERCIAL, "research")
     return [each.title for each in used if any(map(each.licence.count, forbidden))]
 

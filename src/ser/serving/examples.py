@@ -65,7 +65,7 @@ def folder_examples(folder: Path) -> list[Example]:
 def run_examples(run: Path) -> list[Example]:
     """A validation recording per emotion, named after what was acted or voted."""
     return [
-        Example(f"{emotion}, {corpus_title(corpus)}", path.read_bytes)
+        Example(f"{emotion}, {CORPORA[corpus].title}", path.read_bytes)
         for emotion, corpus, path in validation_recordings(run)
     ]
 
@@ -100,10 +100,6 @@ def is_offered(row: dict[str, str]) -> bool:
         and not row.get("start")
         and not row.get("end")
     )
-
-
-def corpus_title(name: str) -> str:
-    return CORPORA[name].title
 
 
 def synthetic_examples(labels: Sequence[str]) -> list[Example]:

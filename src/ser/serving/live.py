@@ -138,7 +138,7 @@ class LiveSession:
             authorization
         ):
             raise SessionError(UNAUTHORIZED, "the token is missing or wrong; send it as 'token'")
-        whole = self.service.predictor.max_seconds
+        whole = self.service.predictor.longest_window
         if config.window > whole:
             raise SessionError(POLICY, f"window: the model takes at most {whole:g} s at once")
         self.windows = LiveWindows(self.options.sample_rate, config)

@@ -5,17 +5,13 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 from matplotlib import image
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from transformers.audio_utils import mel_filter_bank
 
 from ser.audio.recording import SAMPLE_RATE, Waveform
-from ser.audio.spectrogram import LOUDNESS_RANGE
+from ser.audio.spectrogram import BANDS, LOUDNESS_RANGE, SILENT, mel_power
 
 COLUMNS = 1200  # of a picture at most
 CHUNK = 10 * SAMPLE_RATE  # samples that are transformed at once
-FFT, HOP, BANDS = 512, 160, 64  # as of `ser.audio.spectrogram`
-SILENT = 1e-10  # power
 REFERENCE = SILENT * 10 ** (LOUDNESS_RANGE / 10)  # the least that is drawn bright
 
 Power = NDArray[np.floating]
@@ -37,19 +33,6 @@ def draw_log_mel(blocks: Iterable[Waveform]) -> bytes:
         buffer, loudness, origin="lower", cmap="magma", vmin=-LOUDNESS_RANGE, vmax=0, format="png"
     )
     return buffer.getvalue()
-
-
-def mel_power(waveform: Waveform) -> Power:
-    """The power (bands, frames) of a waveform (time,) at 16 kHz.
-
-    The same as librosa's, whose import takes seconds.
-    """
-    frames = sliding_window_view(np.pad(waveform, FFT // 2), FFT)[::HOP]
-    spectrum = np.fft.rfft(frames * np.hanning(FFT + 1)[:-1])
-    filters = mel_filter_bank(
-        FFT // 2 + 1, BANDS, 0.0, SAMPLE_RATE / 2, SAMPLE_RATE, norm="slaney", mel_scale="slaney"
-    )
-    return filters.T @ (np.abs(spectrum) ** 2).T
 
 
 def cut(blocks: Iterable[Waveform]) -> Iterator[Waveform]:

@@ -63,7 +63,7 @@ class Service:
             labels=list(self.predictor.labels),
             sample_rate=SAMPLE_RATE,
             temperature=self.predictor.temperature,
-            whole_seconds=self.predictor.max_seconds,
+            whole_seconds=self.predictor.longest_window,
             device=str(self.predictor.device),
             version=__version__,
             max_megabytes=self.limits.megabytes,
@@ -77,10 +77,10 @@ class Service:
         """The prediction of a recording; raises HTTPException 422 with the reason if there is none.
 
         `windows` are sliding windows; without them a recording is predicted whole, and one longer
-        than the longest training clips in windows of that length. Raises HTTPException 503 if too
-        many recordings are waiting.
+        than the longest window in windows of that length. Raises HTTPException 503 if too many
+        recordings are waiting.
         """
-        whole = self.predictor.max_seconds
+        whole = self.predictor.longest_window
         if windows is not None and windows.window > whole:
             raise HTTPException(422, f"window: the model takes at most {whole:g} s at once")
         config = windows or WindowConfig(whole, whole)

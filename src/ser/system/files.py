@@ -45,7 +45,7 @@ def list_files(folder: Path, on_error: Callable[[OSError], object] = fail) -> li
 
 
 def is_folder(name: str | Path) -> bool:
-    """Whether a name is that of a folder; not if it is longer than the system allows."""
+    """Whether a name is that of a folder; False if it is longer than the system allows."""
     return os.path.isdir(name)  # noqa: PTH112 (Path.is_dir raises OSError for such a name)
 
 

@@ -50,7 +50,7 @@ class PartFeatures:
             utterances["corpus"].tolist(),
         )
 
-    def left_out(self, config: TrainConfig) -> list[str]:
+    def fold_groups(self, config: TrainConfig) -> list[str]:
         """The groups (utterances,) that cross-validation leaves out: speakers or corpora.
 
         By default corpora if the test part is a corpus of its own, because what is best for new
@@ -161,7 +161,7 @@ def fit_head(
     candidates = list_candidates(config.model.fit, config.model.fit_strengths)
     blocks = max(1, len(network.joined))
     logits = cross_validate(
-        scaled, train.labels, train.left_out(config), candidates, config.seed, blocks
+        scaled, train.labels, train.fold_groups(config), candidates, config.seed, blocks
     )
     choice = select(logits, train.labels)
     log.info("Fitted %s: cross-validated UAR %.3f", choice.best, choice.score)

@@ -45,7 +45,7 @@ def check_launcher(environ: Mapping[str, str]) -> None:
 
 
 def check_rank(rank: int, global_rank: int) -> None:
-    """Raise UserError if the environment names another rank than the trainer has.
+    """Raise UserError if the rank in the environment is not that of the trainer.
 
     `rank` is that of `lightning.pytorch.utilities.rank_zero_only`, read from the environment when
     Lightning is imported; a process with rank > 0 writes no files.

@@ -1,5 +1,6 @@
 """Cross-entropy and focal loss with label smoothing and class weights; mixup."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -65,7 +66,8 @@ def expect(values: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 def class_frequencies(labels: Sequence[str], emotions: Sequence[str]) -> list[float]:
     """The share of each class among the emotions; a class that does not occur counts once."""
-    counts = [max(1, sum(emotion == label for emotion in emotions)) for label in labels]
+    found = Counter(emotions)
+    counts = [max(1, found[label]) for label in labels]
     return [count / sum(counts) for count in counts]
 
 
@@ -80,7 +82,8 @@ def compute_class_weights(
     """
     if config.class_weights is None:
         return None
-    counts = [sum(emotion == label for emotion in emotions) for label in labels]
+    found = Counter(emotions)
+    counts = [found[label] for label in labels]
     if isinstance(config.class_weights, dict):
         given = [float(config.class_weights.get(label, 1.0)) for label in labels]
         total = sum(weight * count for weight, count in zip(given, counts, strict=True))

@@ -154,7 +154,7 @@ def validate(
 ) -> dict[Candidate, Features]:
     """The cross-validated logits (utterances, classes) of each candidate on one layer."""
     scaled, _ = standardize_copies(train.values, train.groups(config.model.standardize), config)
-    return cross_validate(scaled, train.labels, train.left_out(config), candidates, config.seed)
+    return cross_validate(scaled, train.labels, train.fold_groups(config), candidates, config.seed)
 
 
 def average(layers: list[dict[Candidate, Features]]) -> dict[Candidate, Features]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from ser.config.model import HeadFit, Schedule
 from ser.config.plain import to_plain
-from ser.config.train import TrainConfig
+from ser.config.train import RESULT, TrainConfig
 from ser.data.sampler import ResumePoint
 from ser.errors import UserError
 from ser.models.checkpoint import Checkpoint, CheckpointMetadata
@@ -72,7 +72,7 @@ def check_unfinished(
     Raises UserError if training ended there and the run was closed.
     """
     ckpt, progress = checkpoint.path, checkpoint.content
-    place, reason = find_place(progress), ""
+    place, reason = find_resume_point(progress), ""
     if config.model.fit != HeadFit.none:
         reason = "its head is fitted"
     for done, key in ((place.epoch, "max_epochs"), (progress["global_step"], "max_steps")):
@@ -95,7 +95,7 @@ def check_unfinished(
             )
     if not reason:
         return place
-    closed = checkpoint.run_folder / "result.json"
+    closed = checkpoint.run_folder / RESULT
     if closed.is_file() or checkpoint.metadata.schema == 1:
         raise UserError(f"ckpt={ckpt} is finished: {reason}")
     log.info("Training was complete: closing the run")
@@ -111,7 +111,7 @@ def flatten(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def find_place(content: dict[str, Any]) -> ResumePoint:
+def find_resume_point(content: dict[str, Any]) -> ResumePoint:
     """Where in training a checkpoint of Lightning was written: what comes next."""
     loop = content["loops"]["fit_loop"]
     epoch, batches = loop["epoch_progress"]["current"], loop["epoch_loop.batch_progress"]

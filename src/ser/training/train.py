@@ -154,6 +154,7 @@ def run(
             log.info("Hidden states are not cached because of augmentation or pooling_floor_db")
         announce(trainer, module)
         if config.model.standardize != Standardize.none and config.init_from is None:
+            module.network.to(trainer.strategy.root_device)  # pyright: ignore[reportArgumentType]
             prepare_head(module.network, data, config)
         if config.model.fit == HeadFit.none:
             fit(trainer, module, data, config)

@@ -189,6 +189,7 @@ BAD_VALUES: list[tuple[str, ...]] = [
     ("callbacks.guards.patience=0", "callbacks.guards.patience"),
     ("callbacks.monitoring.worst_errors=-1", "callbacks.monitoring.worst_errors"),
     ("~logger.tensorboard", "callbacks.learning_rate"),
+    ("logger.tensorboard=null", "callbacks.learning_rate"),
     ("+model.foo=1", "model.foo"),
     ("+callbacks.guards.patienc=1", "callbacks.guards.patienc"),
 ]

@@ -278,10 +278,11 @@ def test_speakers_come_from_the_path(tmp_path, write_tone):
             find_with_speakers([str(tmp_path)], pattern)
 
 
-def test_speakers_come_from_a_column(tmp_path):
+@pytest.mark.parametrize("suffix", [".csv", ".txt"])
+def test_speakers_come_from_a_column(tmp_path, suffix):
     for name in "abc":
         (tmp_path / f"{name}.wav").write_bytes(b"")
-    table = tmp_path / "table.csv"
+    table = tmp_path / f"table{suffix}"
     table.write_text("path,who\na.wav,anna\nb.wav,\n,ben\nc.wav,ben\n")
     found, speakers = find_with_speakers([str(table)], "who")
     assert [str(each)[-5:] for each in found] == ["a.wav", "b.wav", "c.wav"]

@@ -45,6 +45,19 @@ def written(kind: Format, *results, top_k=None) -> str:
     return stream.getvalue()
 
 
+def test_a_timeline_on_a_terminal_leaves_failures_to_standard_error(capsys):
+    writer = make_writer(Format.vtt, io.StringIO(), Rows(LABELS, None))
+    assert write_all([BAD], writer, None, bar=False) == 1
+    assert BAD.error in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("bar", [True, False])
+def test_no_recording_is_a_failure(capsys, bar):
+    writer = make_writer(Format.json, io.StringIO(), Rows(LABELS, None))
+    assert write_all([], writer, None, bar=bar) == 1
+    assert "no recording" in capsys.readouterr().err
+
+
 def test_json_is_a_list_in_the_order_given():
     assert json.loads(written(Format.json, BAD, WHOLE)) == [
         {"path": "bad, file.wav", "error": "no audio samples"},

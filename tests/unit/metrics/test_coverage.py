@@ -59,7 +59,7 @@ def measure_coverage(speakers: int, level: float, trials: int, seed: int) -> tup
         counts = count(draw_hits(generator, draw_odds(generator, speakers, level)))
         found = jackknife(counts.columns(), CLASSES, counts.strata)
         interval = found.interval(METRICS.index("uar"))
-        held += interval is not None and interval.holds(truth)
+        held += interval is not None and interval.low <= truth <= interval.high
         widths.append(0 if interval is None else interval.width)
     return held / trials, float(np.mean(widths))
 
@@ -87,7 +87,7 @@ def measure_paired_errors(speakers: int, trials: int, seed: int) -> tuple[float,
             runs.append(count(draw_hits(generator, common + own)))
         p, interval = compare_uar(runs[0], runs[1]), find_differences(runs[0], runs[1]).get("uar")
         tested += p is not None and p < ALPHA
-        excluded += interval is not None and not interval.holds(0)
+        excluded += interval is not None and not interval.low <= 0 <= interval.high
     return tested / trials, excluded / trials
 
 

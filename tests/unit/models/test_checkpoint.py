@@ -18,7 +18,7 @@ from ser.inference.load import load_checkpoint
 from ser.models.build import plain
 from ser.models.checkpoint import SCHEMA, Checkpoint, CheckpointMetadata, run_folder
 from ser.models.families.registry import FAMILIES
-from ser.training.resume import find_place
+from ser.training.resume import find_resume_point
 
 
 @pytest.fixture
@@ -266,9 +266,9 @@ def test_a_checkpoint_knows_where_training_stopped():
         loops = {"epoch_progress": progress, "epoch_loop.batch_progress": batch}
         return {"loops": {"fit_loop": loops}}
 
-    assert vars(find_place(content(2, 2, 9, True))) == {"epoch": 2, "batches": 0}
-    assert vars(find_place(content(2, 1, 9, True))) == {"epoch": 2, "batches": 0}
-    assert vars(find_place(content(2, 1, 4, False))) == {"epoch": 1, "batches": 4}
+    assert vars(find_resume_point(content(2, 2, 9, True))) == {"epoch": 2, "batches": 0}
+    assert vars(find_resume_point(content(2, 1, 9, True))) == {"epoch": 2, "batches": 0}
+    assert vars(find_resume_point(content(2, 1, 4, False))) == {"epoch": 1, "batches": 4}
 
 
 def test_an_unknown_compression_in_the_directory_is_damage(content, save):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib import image
 
-from ser.serving.picture import COLUMNS, draw_log_mel, mel_power
+from ser.serving.picture import COLUMNS, draw_log_mel
 
 
 def draw(blocks) -> np.ndarray:
@@ -41,13 +41,3 @@ def test_a_sound_is_at_its_time():
 
 def test_silence_can_be_drawn():
     assert draw([np.zeros(16_000, np.float32)]).shape[0] == 64
-
-
-def test_the_power_is_that_of_librosa():
-    import librosa
-
-    waveform = np.random.default_rng(0).normal(0, 0.1, 20_000).astype(np.float32)
-    expected = librosa.feature.melspectrogram(
-        y=waveform, sr=16_000, n_fft=512, hop_length=160, n_mels=64
-    )
-    np.testing.assert_allclose(mel_power(waveform), expected, rtol=1e-3, atol=1e-6)

@@ -9,13 +9,17 @@ import pytest
 import torch
 from torch import nn
 
+from ser.config.augment import AugmentConfig
 from ser.config.compose import compose_command
-from ser.config.model import HeadFit, ModelConfig, Standardize
+from ser.config.data import DataConfig
+from ser.config.model import HeadFit, Mode, ModelConfig, Standardize
 from ser.config.split import SplitConfig
 from ser.config.train import TrainConfig
+from ser.config.trainer import TrainerConfig
 from ser.models.pooling import FeatureScaler
 from ser.models.standardization import Standardization
 from ser.training import features
+from ser.training import train as training
 from ser.training.features import PartFeatures, prepare_head
 
 LABELS = ("sad", "happy", "calm")
@@ -102,4 +106,27 @@ def test_cross_validation_leaves_out_corpora_if_the_test_part_is_a_corpus(
     names = [f"c{row % corpora}" for row in range(8)]
     part = PartFeatures(np.zeros((1, 8, 2), np.float32), np.zeros(8, int), list("abcdefgh"), names)
     config = compose_command("train", [*settings, "output_dir=x"], TrainConfig)
-    assert part.left_out(config) == getattr(part, expected)
+    assert part.fold_groups(config) == getattr(part, expected)
+
+
+def test_features_are_computed_on_the_device_of_the_trainer(monkeypatch, tmp_path):
+    devices = []
+    monkeypatch.setattr(
+        training, "prepare_head", lambda network, *_: devices.append(network.weight.device.type)
+    )
+    strategy = SimpleNamespace(root_device=torch.device("meta"))  # stands for a GPU
+    trainer: Any = SimpleNamespace(
+        strategy=strategy, callbacks=[], is_global_zero=False, world_size=1, precision="32-true"
+    )
+    model = ModelConfig(
+        mode=Mode.head, projector=False, standardize=Standardize.train, fit=HeadFit.lda
+    )
+    config = TrainConfig(
+        output_dir=str(tmp_path),
+        data=DataConfig(augment=AugmentConfig(noise=1.0)),  # so nothing is cached before
+        model=model,
+        trainer=TrainerConfig(fast_dev_run=True),
+    )
+    module: Any = SimpleNamespace(network=nn.Linear(2, 2))
+    training.run(trainer, module, SimpleNamespace(), config, None)  # pyright: ignore
+    assert devices == ["meta"]

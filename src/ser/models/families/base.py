@@ -23,6 +23,12 @@ def is_readable(tensor: torch.Tensor) -> bool:
     return tensor.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
+def mark_speech(frames: int, ends: torch.Tensor) -> torch.Tensor:
+    """The mask (batch, frames) of clips that end after so many frames (batch,)."""
+    places = torch.arange(frames, device=ends.device)
+    return torch.where(places < ends[:, None], SPEECH, PADDING)
+
+
 class Family(ABC):
     """An adapter for the Hugging Face models with these values of `config.model_type`.
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ser.models.families.base import PADDING, SPEECH
+from ser.models.families.base import mark_speech
 from ser.models.families.wav2vec2 import Wav2Vec2Family
 from ser.models.feature_encoder import count_frames
 
@@ -66,9 +66,7 @@ class SEWFamily(Wav2Vec2Family):
         squeezed = (pooled + positions).transpose(1, 2)
         if lengths is None:
             return squeezed, None
-        frames = torch.arange(squeezed.shape[1], device=squeezed.device)
-        valid = frames < self.count_frames(network.config, lengths)[:, None]
-        return squeezed, torch.where(valid, SPEECH, PADDING)
+        return squeezed, mark_speech(squeezed.shape[1], self.count_frames(network.config, lengths))
 
     def embed(
         self, network: Any, waveforms: torch.Tensor, lengths: torch.Tensor | None

@@ -15,6 +15,7 @@ from transformers import SeamlessM4TFeatureExtractor
 from transformers.audio_utils import mel_filter_bank, window_function
 
 from ser.audio.recording import SAMPLE_RATE
+from ser.models.families.base import mark_speech
 from ser.models.families.conformer import CONFORMER_TARGETS, embed_relative_positions
 from ser.models.families.wav2vec2 import Wav2Vec2Family
 
@@ -69,9 +70,7 @@ class W2VBertFamily(Wav2Vec2Family):
     def mask_frames(
         self, network: Any, hidden: torch.Tensor, lengths: torch.Tensor
     ) -> torch.Tensor:
-        valid = self.count_frames(network.config, lengths)[:, None]
-        frames = torch.arange(hidden.shape[1], device=hidden.device)
-        return (frames < valid).long()
+        return mark_speech(hidden.shape[1], self.count_frames(network.config, lengths))
 
     def layer_arguments(
         self, network: Any, hidden: torch.Tensor, attended: torch.Tensor | None

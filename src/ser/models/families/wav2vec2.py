@@ -7,7 +7,7 @@ from torch import nn
 from transformers import Wav2Vec2FeatureExtractor
 
 from ser.audio.recording import SAMPLE_RATE
-from ser.models.families.base import PADDING, SPEECH, Family
+from ser.models.families.base import PADDING, SPEECH, Family, mark_speech
 from ser.models.feature_encoder import count_frames, encode_features
 from ser.models.spec_augment import mask_spans
 
@@ -89,9 +89,7 @@ class Wav2Vec2Family(Family):
         self, network: Any, hidden: torch.Tensor, lengths: torch.Tensor
     ) -> torch.Tensor:
         """The frame mask (batch, frames) of clips with so many samples."""
-        valid = count_frames(network.config, lengths)[:, None]
-        frames = torch.arange(hidden.shape[1], device=hidden.device)
-        return torch.where(frames < valid, SPEECH, PADDING)
+        return mark_speech(hidden.shape[1], count_frames(network.config, lengths))
 
     def augment(
         self, backbone: Any, hidden: torch.Tensor, mask: torch.Tensor | None

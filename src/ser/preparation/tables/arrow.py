@@ -80,7 +80,7 @@ def read_arrow(name: str, folder: Path, files: Sequence[ArrowFile]) -> RawTable:
     header = list(schemas[0].names)
     for file, schema in zip(files, schemas, strict=True):
         if schema.names != header:
-            raise UserError(f"{file.path} has other columns than {files[0].path}")
+            raise UserError(f"{file.path} and {files[0].path} have different columns")
     check_header(files[0].path, header)
     audio = {field.name for field in schemas[0] if holds_bytes(field.type)}
     classes = read_classes(schemas[0])

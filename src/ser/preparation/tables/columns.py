@@ -95,7 +95,7 @@ def guess(name: str, headers: list[str]) -> str | None:
 
 
 def describe_guesses(found: Mapping[str, str], chosen: Mapping[str, str | None]) -> str | None:
-    """A note on the columns that were found by another name than ours; None if there are none."""
+    """A note on the columns that were found under a usual name; None if there are none."""
     guessed = {
         name: header
         for name, header in found.items()

@@ -1,7 +1,7 @@
 """Tables as text: CSV, TSV and other delimiters, as Excel, R and pandas write them.
 
-Encoding and separator are recognised by content. Every physical line is accounted for: a quote
-without its partner, which would swallow the lines behind it, is an error with its row.
+Encoding and separator are recognised by content. Every physical line is accounted for: an unmatched
+quote, which would swallow the lines after it, is an error that names its row.
 """
 
 import csv
@@ -125,7 +125,7 @@ def read_rows(path: Path, lines: list[str], separator: str, skip: int, notes: li
     widths = set(map(len, literal))
     quoted = any(re.fullmatch(r'\s*".*"\s*', cell) for cells in literal for cell in cells)
     if len(widths) == 1 and widths != {1} and not quoted:
-        notes.append("has quotes without a partner, which were read as part of the text")
+        notes.append("has unmatched quotes, which were read as part of the text")
         return Rows(literal, [number for number, _ in numbered])
     raise UserError(f'{path}, {problem}; close the quote, or write "" for a quote inside a cell')
 
@@ -148,7 +148,7 @@ def parse_quoted(lines: list[str], separator: str, skip: int) -> Rows:
             rows.lines.append(first)
             first = last + 1
     except csv.Error as error:
-        raise QuoteError(f"row {first}: a quote has no partner ({error})") from error
+        raise QuoteError(f"row {first}: a quote is not closed ({error})") from error
     return rows
 
 
@@ -156,7 +156,7 @@ def holds_rows(lines: list[str], separator: str, width: int) -> bool:
     """Whether the further lines of a row are rows themselves, which a quote has swallowed.
 
     A cell may hold line breaks. But if each further line has as many cells as the header, it is a
-    row of its own, and the quote before it has no partner.
+    row of its own, and the quote before it is not closed.
     """
     return all(line.count(separator) + 1 >= width for line in lines)
 

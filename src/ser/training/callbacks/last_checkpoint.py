@@ -22,10 +22,10 @@ NOTHING, SAVE, EXIT = 0, 1, 128  # a process ended by a signal exits with 128 + 
 class LastCheckpoint(Checkpoint):
     """Write `last.ckpt` after each validation, at intervals in between, and when asked to stop.
 
-    It is written after an optimiser step before which no validation is due, so that a run resumed
-    from it does exactly what is left. Ctrl-C, SIGTERM (Slurm ends a job) and SIGHUP (a terminal
-    closes) let the step or the validation finish, save, and exit with 128 plus the number of the
-    signal. A second signal exits at once.
+    Between validations it is written after an optimiser step, unless a validation comes next, so
+    that a run resumed from it does exactly what is left. Ctrl-C, SIGTERM (Slurm ends a job) and
+    SIGHUP (a terminal closes) let the step or the validation finish, save, and exit with 128 plus
+    the number of the signal. A second signal exits at once.
     """
 
     def __init__(
@@ -81,18 +81,19 @@ class LastCheckpoint(Checkpoint):
     def agree(self, trainer: Any, *, always: bool = False) -> int:
         """What all devices do now: what the most urgent of them wants.
 
-        Several devices ask each other at log steps only, because asking waits for the slowest.
+        Several devices ask each other at log steps and every `every_steps`, not in between, because
+        asking waits for the slowest.
         """
         wanted = self.received
-        if self.every_steps and self.step % self.every_steps == 0:
+        due = self.every_steps is not None and self.step % self.every_steps == 0
+        if due:
             wanted = max(wanted, SAVE)
         seconds = time.monotonic() - self.saved_at
         if self.every_minutes and seconds > self.every_minutes * 60:
             wanted = max(wanted, SAVE)
         if trainer.world_size == 1:
             return wanted
-        often = self.every_steps or trainer.log_every_n_steps
-        if not always and self.step % often:
+        if not (always or due) and self.step % trainer.log_every_n_steps:
             return NOTHING
         votes = torch.tensor(wanted, device=trainer.strategy.root_device)
         return int(trainer.strategy.reduce(votes, reduce_op="max"))
