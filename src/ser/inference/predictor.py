@@ -1,5 +1,6 @@
 """Predictor: recordings to probabilities, without Hydra and without Lightning."""
 
+import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -240,6 +241,7 @@ class Predictor:
         adapted = self.standardization.adapt(statistics)
         self.adapted_to = AdaptedTo(speaker, statistics.count)
         for network in self.runner.all_networks():
+            network.scaler = copy.deepcopy(network.scaler)  # other predictors may share it
             network.scaler.standardization = adapted
 
     def at_once(self, waveforms: Sequence[Waveform]) -> int:

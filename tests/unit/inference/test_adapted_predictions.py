@@ -32,7 +32,7 @@ runner = CliRunner()
 
 
 @pytest.fixture
-def predictor() -> Predictor:
+def model() -> TrainedModel:
     """A tiny untrained network that can be adapted."""
     architecture = {
         "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
@@ -41,16 +41,21 @@ def predictor() -> Predictor:
     }  # fmt: skip
     backbone = BackboneConfig("tiny", pretrained=False, architecture=architecture)
     options = {"mode": Mode.head, "projector": False, "pooling": Pooling.statistics}
-    model = ModelConfig(backbone=backbone, standardize=Standardize.speaker, **options)
+    config = ModelConfig(backbone=backbone, standardize=Standardize.speaker, **options)
     torch.manual_seed(0)
-    network = build_network(model, LABELS).eval()
+    network = build_network(config, LABELS).eval()
     for parameter in network.parameters():
         parameter.data += 0.2 * torch.randn_like(parameter)
     generator = np.random.default_rng(0)
     mean, scale = generator.normal(0, 0.1, 64), generator.uniform(0.1, 0.2, 64)
     scaler: Any = network.scaler
     scaler.standardization = Standardization(mean, scale, generator.uniform(0.5, 2, 64))
-    return Predictor(TrainedModel("tiny", network, True, LABELS, 0.7, 2.0), "cpu")
+    return TrainedModel("tiny", network, True, LABELS, 0.7, 2.0)
+
+
+@pytest.fixture
+def predictor(model: TrainedModel) -> Predictor:
+    return Predictor(model, "cpu")
 
 
 @pytest.fixture
@@ -165,6 +170,14 @@ def test_a_predictor_is_adapted_to_an_enrolled_speaker(predictor, clips):
     assert result.as_plain()["adapted_to"] == {"speaker": "anna", "clips": 3}
     with pytest.raises(UserError):
         predictor.adapt(statistics)
+
+
+def test_other_predictors_of_the_same_model_are_not_adapted(model, clips):
+    one, other = Predictor(model, "cpu"), Predictor(model, "cpu")
+    expected = other.probabilities([clips[0][0]])
+    one.adapt(measure_speaker(one, clips[:3]))
+    np.testing.assert_array_equal(other.probabilities([clips[0][0]]), expected)
+    assert not np.allclose(one.probabilities([clips[0][0]]), expected)
 
 
 def test_a_model_without_statistics_cannot_be_adapted(tiny_predictor, clips):
