@@ -130,8 +130,9 @@ def quiet() -> Iterator[None]:
     stream: Any = io.StringIO()
     with warnings.catch_warnings(), redirect_stdout(stream), redirect_stderr(stream):
         warnings.simplefilter("ignore")
+        former = logging.root.manager.disable
         logging.disable(logging.WARNING)
         try:
             yield
         finally:
-            logging.disable(logging.NOTSET)
+            logging.disable(former)
