@@ -5,6 +5,7 @@
 
 import os
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from typer.core import TyperCommand
@@ -32,7 +33,7 @@ def check_words(params: Sequence[Any], words: Sequence[str]) -> None:
     options = {name: each for each in params for name in each.opts if name.startswith("--")}
     arguments = {each.name for each in params if each.param_type_name == "argument"}
     before = None
-    for word, after in zip(words, [*words[1:], ""], strict=True):
+    for word, after in pairwise([*words, ""]):
         if word == "--":
             return
         name, equals, value = word.partition("=")

@@ -38,6 +38,7 @@ def test_a_word_of_another_form_is_refused_with_the_right_one(line, advice):
         "serve --ckpt runs/a --port 80",
         "predict --ckpt runs/a -- ckpt=a.wav",
         "predict --help",
+        "enroll",
     ],
 )
 def test_words_of_the_right_form_pass(line):
