@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ser.config.keys import suggest_key
 from ser.config.train import TrainConfig
@@ -52,12 +52,17 @@ def one_line_errors(folder: str | None = None, kind: type = TrainConfig) -> Iter
             raise
         stop(error, str(error))
     except KeyboardInterrupt as error:
-        print(" ".join(["Interrupted.", *map(str, error.args)]).strip(), file=sys.stderr)
-        sys.exit(130)
+        exit_interrupted(error)
     finally:
         if folder is not None and Path(folder).absolute() != Path.cwd():
             with suppress(OSError):  # not empty
                 Path(folder).rmdir()
+
+
+def exit_interrupted(error: KeyboardInterrupt) -> NoReturn:
+    """Exit after Ctrl-C with the message of the error, if it has one."""
+    print(" ".join(["Interrupted.", *map(str, error.args)]).strip(), file=sys.stderr)
+    sys.exit(130)
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from ser.commands import (
     train,
     tune,
 )
-from ser.commands.errors import one_line_errors, reporting_stop, write_utf8
+from ser.commands.errors import exit_interrupted, one_line_errors, reporting_stop, write_utf8
 from ser.commands.options import Engine
 from ser.commands.words import Command
 from ser.version import __version__
@@ -65,8 +65,11 @@ def stoppable(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def run(**options: Any) -> None:
-        with one_line_errors(), reporting_stop(lambda: describe_remains(command, options)):
-            command(**options)
+        try:
+            with reporting_stop(lambda: describe_remains(command, options)):
+                command(**options)
+        except KeyboardInterrupt as error:
+            exit_interrupted(error)
 
     return run
 
