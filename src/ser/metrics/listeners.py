@@ -9,7 +9,6 @@ import pandas as pd
 from ser.metrics.scores import score
 
 AGREED = 0.5  # share of the votes from which listeners agree with the label
-VOTE_PREFIX = "perceived_"  # of the columns with the votes, or their share, for a class
 
 
 @dataclass(frozen=True)
@@ -20,8 +19,7 @@ class Listeners:
     model does not have count as errors), `model_*` of the model on the same utterances.
     `agreement` is the mean share of votes for the label. `agreed_*` are of the utterances on which
     at least half of the votes are for the label, the others `disputed_*`; their UAR is None if
-    there are none. `vote_distance` is the mean total variation distance between the model's
-    probabilities and the distribution of votes, None without `perceived_<class>` columns.
+    there are none.
     """
 
     utterances: int
@@ -33,16 +31,12 @@ class Listeners:
     agreed: int
     agreed_uar: float | None
     disputed_uar: float | None
-    vote_distance: float | None
 
 
 def compare_with_listeners(
-    utterances: pd.DataFrame,
-    predictions: np.ndarray,
-    probabilities: np.ndarray,
-    names: Sequence[str],
+    utterances: pd.DataFrame, predictions: np.ndarray, names: Sequence[str]
 ) -> Listeners | None:
-    """Compare predictions (utterances,) and probabilities (utterances, classes) with listeners.
+    """Compare the predicted classes (utterances,) with listeners.
 
     `utterances` has the columns `emotion`, `agreement` (share of votes for the label) and
     `perceived` (the winners of the vote, `angry:fear` for a tie). None without any vote.
@@ -71,7 +65,6 @@ def compare_with_listeners(
         agreed=int(agreed.sum()),
         agreed_uar=uar(agreed),
         disputed_uar=uar(~agreed),
-        vote_distance=measure_distance(table, probabilities[rows], names),
     )
 
 
@@ -86,18 +79,3 @@ def score_listeners(
     majority = winners.map(places).fillna(len(names)).to_numpy(int)  # ties and other classes
     scores = score(labels, majority, [*names, "other"])
     return scores.accuracy, scores.uar
-
-
-def measure_distance(
-    table: pd.DataFrame, probabilities: np.ndarray, names: Sequence[str]
-) -> float | None:
-    """The mean total variation distance of the probabilities to the votes of the same classes."""
-    columns = [f"{VOTE_PREFIX}{name}" for name in names]
-    if not set(columns) <= set(table.columns):
-        return None
-    votes = table[columns].to_numpy(float)
-    known = votes.sum(axis=1) > 0
-    if not known.any():
-        return None
-    shares = votes[known] / votes[known].sum(axis=1, keepdims=True)
-    return float(np.abs(shares - probabilities[known]).sum(axis=1).mean() / 2)

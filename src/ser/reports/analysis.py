@@ -13,14 +13,9 @@ from ser.metrics.selective import RiskCoverage, risk_coverage
 from ser.metrics.sentences import KINDS, SentenceBaseline, sentence_baseline, sentence_baselines
 from ser.metrics.summary import GroupMetrics, Predictions, SpeakerScores, summarize
 
-# Columns of a manifest that are no groups of utterances; every other one with few values is.
-NO_GROUPS = (
-    "id", "corpus", "speaker", "gender", "emotion", "intended", "perceived", "agreement",
-    "sentence", "start", "end", "seconds", "sample_rate", "channels", "format", "clipped",
-    "content", "recording", "note", "split", "path",
-)  # fmt: skip
-MOST_GROUPS = 12  # values of a column
 AGE = "age"  # in years; grouped by decades
+GROUPED = (AGE, "intensity")  # columns of a manifest
+MOST_GROUPS = 12  # values of a column
 TENTH = 10  # speakers from which a worst tenth exists
 
 
@@ -68,16 +63,15 @@ def analyse(result: EvaluationResult) -> Analysis:
     predicted = result.predicted
     columns = find_group_columns(predicted.utterances)
     genders = predicted.utterances["gender"].to_numpy(str)
-    probabilities = predicted.probabilities
     right = predicted.predictions == predicted.labels
     gaps = {name: find_gaps(predicted.outcomes(values)) for name, values in columns.items()}
     return Analysis(
         groups={name: summarize_groups(predicted, values) for name, values in columns.items()},
         gaps={"gender": find_gaps(predicted.outcomes(genders)), **gaps},
         worst=find_worst(result.speakers),
-        selective=risk_coverage(probabilities.max(axis=1), right),
+        selective=risk_coverage(predicted.probabilities.max(axis=1), right),
         listeners=compare_with_listeners(
-            predicted.utterances, predicted.predictions, probabilities, predicted.names
+            predicted.utterances, predicted.predictions, predicted.names
         ),
         label_errors=review_labels(result),
         sentences=compare_sentences(result),
@@ -94,11 +88,8 @@ def review_labels(result: EvaluationResult) -> pd.DataFrame:
 def find_group_columns(utterances: pd.DataFrame) -> dict[str, np.ndarray]:
     """The group (utterances,) of each utterance, by column; empty if unknown."""
     found = {}
-    for column in utterances.columns.difference(list(NO_GROUPS)):
-        name = str(column)
-        if name.startswith(("perceived_", "vote")):
-            continue
-        values = group_values(utterances[column], decades=name.lower() == AGE)
+    for name in utterances.columns.intersection(list(GROUPED)):
+        values = group_values(utterances[name], decades=name == AGE)
         if 2 <= len(set(values.tolist()) - {""}) <= MOST_GROUPS:
             found[name] = values
     return found

@@ -200,11 +200,6 @@ def describe_listeners(found: Listeners) -> list[str]:
             " utterances with at least half of the votes for the label, and of"
             f" {fraction(found.disputed_uar)} on the other {disputed:,}."
         )
-    if found.vote_distance is not None:
-        words.append(
-            "The mean total variation distance between the model's probabilities and the"
-            f" distribution of votes is {fraction(found.vote_distance)} (0 is equal)."
-        )
     return words
 
 

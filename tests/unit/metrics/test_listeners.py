@@ -11,11 +11,10 @@ TABLE = pd.DataFrame(
     columns=pd.Index(["emotion", "agreement", "perceived"]),
 )  # fmt: skip
 PREDICTED = np.array([0, 1, 0, 1, 0])
-PROBABILITIES = np.array([[0.9, 0.1], [0.4, 0.6], [0.7, 0.3], [0.2, 0.8], [0.6, 0.4]])
 
 
 def compare(table: pd.DataFrame = TABLE):
-    found = compare_with_listeners(table, PREDICTED, PROBABILITIES, NAMES)
+    found = compare_with_listeners(table, PREDICTED, NAMES)
     assert found is not None
     return found
 
@@ -31,14 +30,6 @@ def test_listeners_and_model_are_scored_on_the_utterances_with_votes():
     assert found.human_uar == pytest.approx(expected)
     assert found.model_uar == pytest.approx(balanced_accuracy_score([0, 0, 1, 1], [0, 1, 0, 1]))
     assert (found.agreed, found.agreed_uar, found.disputed_uar) == (3, (1 / 2 + 1) / 2, 0)
-    assert found.vote_distance is None
-
-
-def test_the_distance_to_the_distribution_of_votes():
-    votes = pd.DataFrame({"perceived_sad": [3, 1, 0, 0, 0], "perceived_calm": [1, 1, 2, 4, 0]})
-    found = compare(TABLE.join(votes))
-    expected = np.mean([abs(0.75 - 0.9), abs(0.5 - 0.4), abs(0 - 0.7), abs(0 - 0.2)])
-    assert found.vote_distance == pytest.approx(expected)
 
 
 def test_agreement_without_winners_has_no_human_score():
@@ -49,4 +40,4 @@ def test_agreement_without_winners_has_no_human_score():
 
 def test_without_votes_there_is_nothing_to_compare():
     table = TABLE.assign(agreement=np.nan)
-    assert compare_with_listeners(table, PREDICTED, PROBABILITIES, NAMES) is None
+    assert compare_with_listeners(table, PREDICTED, NAMES) is None
