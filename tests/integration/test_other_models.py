@@ -13,6 +13,7 @@ from ser.commands import evaluate
 from ser.commands.main import app
 from ser.config.evaluate import EvaluateConfig
 from ser.errors import UserError
+from ser.inference.ensemble import Ensemble
 from ser.training.train import train
 
 
@@ -68,6 +69,14 @@ def test_an_ensemble_is_evaluated_on_the_split_of_its_members(ensemble):
     metrics = read_metrics(report)
     assert metrics["overall"]["uar"] == pytest.approx(scores.uar)
     assert metrics["part"] == "test"
+
+
+def test_the_split_of_an_exported_member_is_not_known(runs, tmp_path):
+    exported = tmp_path / "exported"
+    assert invoke("export", runs[1], "--to", "hf", "--output", exported).exit_code == 0
+    Ensemble((str(runs[0]), str(exported)), (0.5, 0.5)).write(tmp_path / "both")
+    with pytest.raises(UserError, match="not all checkpoints"):
+        evaluate.run(EvaluateConfig(ckpt=str(tmp_path / "both")))
 
 
 @pytest.mark.slow

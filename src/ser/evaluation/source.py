@@ -64,7 +64,7 @@ def open_model(config: EvaluateConfig) -> EvaluatedModel:
 
 
 def open_ensemble(config: EvaluateConfig, file: Path) -> EvaluatedModel:
-    """An ensemble. Raises UserError if its members were trained on different splits.
+    """An ensemble. Raises UserError unless all its members are known to have the same split.
 
     The test part of one member could be the training part of another.
     """
@@ -72,13 +72,13 @@ def open_ensemble(config: EvaluateConfig, file: Path) -> EvaluatedModel:
     opened = [Checkpoint.open(member) for member in members if member is not None]
     if not opened:
         raise UserError(f"{file}: no member is a checkpoint, so its training data are not known")
-    same = len({each.metadata.manifest for each in opened}) == 1
+    same = len({each.metadata.manifest for each in opened}) == 1 and None not in members
     new = config.data.corpora or config.data.table is not None
     if not (same or new):
         raise UserError(
-            f"ckpt={config.ckpt}: its members were trained on different data or splits, so the test"
-            " part of one may be in the training part of another; evaluate it on a corpus that is"
-            " new to all of them (data=NAME)"
+            f"ckpt={config.ckpt}: its members are not all checkpoints with the same data and split,"
+            " so the test part of one may be in the training part of another; evaluate it on a"
+            " corpus that is new to all of them (data=NAME)"
         )
     return EvaluatedModel(file, opened[0], load_trained(file))
 
