@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import xxhash
@@ -43,6 +43,23 @@ class ChannelSource:
 Source = str | Path | BinaryIO | ChannelSource | tuple[Samples, int]
 """A file, an open binary file, one channel of either, or samples (time,) or (time, channels) with
 their rate in Hz."""
+
+
+def name_source(source: Source) -> str | None:
+    """The path of a source, or the name of a recording inside a table; None for other files."""
+    if isinstance(source, ChannelSource):
+        return name_source(source.file)
+    if isinstance(source, str | Path):
+        return str(source)
+    return getattr(source, "label", None)
+
+
+class Waveforms(Protocol):
+    """Waveforms (time,) at 16 kHz by row, read when they are needed."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, row: int, /) -> Waveform: ...
 
 
 class Fault(StrEnum):

@@ -26,6 +26,7 @@ from ser.audio.recording import (
     Samples,
     Source,
     Waveform,
+    name_source,
 )
 from ser.audio.resample import resample_blocks
 from ser.errors import UserError
@@ -71,8 +72,7 @@ def resampled(source: Source, cancelled: Cancelled) -> Iterator[Waveform]:
             raise UserError(f"it has {recording.channels} channels, none with number {channel + 1}")
         yield from resample_blocks(map(as_floats, recording.blocks()), recording.sample_rate)
         if recording.note:
-            name = getattr(opened, "label", opened if isinstance(opened, str | Path) else "audio")
-            log.warning("%s: %s", name, recording.note)
+            log.warning("%s: %s", name_source(opened) or "audio", recording.note)
 
 
 def cut_samples(samples: Samples, sample_rate: int, cancelled: Cancelled) -> Iterator[Waveform]:

@@ -2,26 +2,18 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
-from ser.audio.recording import Waveform
+from ser.audio.recording import Waveform, Waveforms
 from ser.inference.pending import POOL
 from ser.inference.predictor import Predictor
 from ser.inference.windows import cut_blocks, not_silent
 
 Run = Callable[[Sequence[Waveform]], NDArray[np.float32]]
-
-
-class Waveforms(Protocol):
-    """Waveforms (time,) at 16 kHz by row."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, row: int, /) -> Waveform: ...
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ser.audio.recording import REASONS, Fault, Source
+from ser.audio.recording import REASONS, Fault, Source, name_source
 from ser.errors import UserError, optional_dependency, require
 from ser.inference.prediction import Failure
 from ser.inference.settings import Pool, WindowConfig
-from ser.inference.windows import Window, name_source, read_windows
+from ser.inference.windows import Window, read_windows
 from ser.models.families.base import SPEECH
 from ser.models.inputs import normalize, pad
 from ser.models.network import EmotionNetwork

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ser.audio.recording import MIN_SECONDS, SAMPLE_RATE, Source, Waveform
+from ser.audio.recording import MIN_SECONDS, SAMPLE_RATE, Source, Waveform, name_source
 from ser.errors import UserError
 from ser.inference.predictor import Predictor
 from ser.inference.settings import WindowConfig
 from ser.inference.sources import find_all
-from ser.inference.windows import Window, name_source, not_silent, read_windows
+from ser.inference.windows import Window, not_silent, read_windows
 from ser.models.inputs import MIN_SAMPLES
 
 TOLERANCE = 1e-3  # of logits

@@ -9,7 +9,7 @@ from itertools import chain, islice
 import numpy as np
 from numpy.typing import NDArray
 
-from ser.audio.recording import REASONS, ChannelSource, Fault, Source, Waveform
+from ser.audio.recording import REASONS, ChannelSource, Fault, Source, Waveform, name_source
 from ser.inference.prediction import (
     AdaptedTo,
     Failure,
@@ -19,7 +19,7 @@ from ser.inference.prediction import (
     best,
 )
 from ser.inference.settings import WindowConfig
-from ser.inference.windows import Window, name_source, not_silent, read_windows
+from ser.inference.windows import Window, not_silent, read_windows
 
 FILES_AHEAD = 32  # recordings that are opened and decoded while the network works
 DECODERS = 4  # threads; soundfile and soxr release the interpreter lock

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from ser.audio import sniff
-from ser.audio.recording import ChannelSource
+from ser.audio.recording import ChannelSource, name_source
 from ser.audio.sniff import SUFFIXES
 from ser.audio.stream import count_channels
 from ser.errors import UserError
-from ser.inference.windows import name_source
 from ser.preparation.tables.names import is_hub_name, is_table
 from ser.system.files import is_folder, list_files
 

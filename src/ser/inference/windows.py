@@ -5,11 +5,10 @@ They are decoded in blocks, so an hour takes no more memory than a minute.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from ser.audio.recording import SAMPLE_RATE, SILENCE, ChannelSource, Source, Waveform
+from ser.audio.recording import SAMPLE_RATE, SILENCE, Source, Waveform
 from ser.audio.stream import read_blocks
 from ser.inference.settings import WindowConfig
 
@@ -30,15 +29,6 @@ class Window:
     def end(self) -> float:
         """In seconds; exactly the start of a window that follows without a gap."""
         return (self.first + len(self.waveform)) / SAMPLE_RATE
-
-
-def name_source(source: Source) -> str | None:
-    """The path of a source, or the name of a recording inside a table; None for other files."""
-    if isinstance(source, ChannelSource):
-        return name_source(source.file)
-    if isinstance(source, str | Path):
-        return str(source)
-    return getattr(source, "label", None)
 
 
 def read_windows(

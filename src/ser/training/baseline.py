@@ -6,7 +6,7 @@ Classifier and regularisation are chosen by cross-validation over the speakers o
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
-from ser.audio.recording import SAMPLE_RATE, Waveform
+from ser.audio.recording import SAMPLE_RATE, Waveform, Waveforms
 from ser.config.baseline import Classifier, FeatureSet
 from ser.errors import optional_dependency
 from ser.training.head import ABSENT, split_folds
@@ -99,14 +99,6 @@ def fit(
     best = max(candidates, key=lambda each: scores[each])
     log.info("Chosen by cross-validation: %s, UAR %.3f", best, scores[best])
     return Baseline(best.create().fit(features, labels), best, scores[best])
-
-
-class Waveforms(Protocol):
-    """Waveforms (time,) at 16 kHz by row, read when they are needed."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, row: int, /) -> Waveform: ...
 
 
 def extract_all(waveforms: Waveforms, kind: FeatureSet, longest: int) -> Features:
