@@ -7,7 +7,7 @@ import typer
 
 from ser.commands.options import BatchSize, Ckpt, Computing, Device
 from ser.config.precision import Precision
-from ser.errors import optional_dependency, require
+from ser.errors import UserError, optional_dependency, require
 from ser.inference.settings import Job, Pool
 
 
@@ -37,6 +37,8 @@ def embed(
     from ser.system.progress import track
 
     found, total = sources.count(sources.find_all(paths))
+    if total == 0:
+        raise UserError("no recording found")
     predictor = Job(ckpt, device, precision=precision).load()
     chosen = embeddings.check_layer(predictor, layer)
     results = embeddings.embed(predictor, found, layer=chosen, pool=pool, batch_size=batch_size)
@@ -45,5 +47,6 @@ def embed(
     failed = embeddings.write_parquet(results, output, pool, metadata)
     typer.echo(f"Written: {output} (layer {chosen}, pool {pool})")
     if failed:
-        typer.echo(f"{failed:,} recordings failed: see the column error", err=True)
+        number = "1 recording" if failed == 1 else f"{failed:,} recordings"
+        typer.echo(f"{number} failed: see the column error", err=True)
     raise typer.Exit(1 if failed else 0)

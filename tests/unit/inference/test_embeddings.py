@@ -84,6 +84,15 @@ def test_the_command_writes_a_row_for_every_recording(
     assert "--pool" in done.stderr
 
 
+def test_no_recording_is_an_error(tmp_path):
+    pytest.importorskip("pyarrow")
+    output = tmp_path / "x.parquet"
+    arguments = ["embed", "-", "--ckpt", "x", "--output", str(output)]
+    done = CliRunner().invoke(app, arguments, input="")
+    assert isinstance(done.exception, UserError)
+    assert not output.exists()
+
+
 def test_names_in_any_bytes_are_written(tmp_path):
     """Files and recordings whose names are not UTF-8, as under LANG=C."""
     parquet = pytest.importorskip("pyarrow.parquet")
