@@ -86,7 +86,7 @@ def describe_model(metadata: CheckpointMetadata, report: dict[str, Any] | None) 
     """The metadata that the hub reads and searches."""
     facts = describe_training(metadata)
     own = facts.synthetic or facts.table
-    names = [*facts.corpora, *([Path(facts.table).stem] if facts.table else [])]
+    names = [*facts.corpora, *([facts.table_name] if facts.table else [])]
     return ModelCardData(
         language=None if own else "en",
         license="mit" if facts.synthetic else "other",
@@ -127,7 +127,7 @@ def tabulate_corpora(facts: TrainingFacts) -> Table:
         terms = ["not stated", "–"] if corpus is None else [corpus.licence, corpus.citation]
         rows.append([name if corpus is None else corpus.title, *terms])
     if facts.table:
-        rows.append([Path(facts.table).name, "not stated", "–"])
+        rows.append([facts.table_name, "not stated", "–"])
     return Table(["corpus", "licence", "reference"], rows, alignment="lll")
 
 

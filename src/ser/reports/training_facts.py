@@ -33,7 +33,12 @@ class TrainingFacts:
     def data(self) -> list[str]:
         """The titles of the corpora, and the name of the user's table."""
         titles = [CORPORA[name].title if name in CORPORA else name for name in self.corpora]
-        return titles + ([Path(self.table).stem] if self.table else [])
+        return titles + ([self.table_name] if self.table else [])
+
+    @property
+    def table_name(self) -> str:
+        """The name of the user's table without its folder and suffix; "" without a table."""
+        return Path(self.table or "").stem
 
     @property
     def model(self) -> str:
