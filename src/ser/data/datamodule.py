@@ -104,6 +104,7 @@ class EmotionDataModule(LightningDataModule):
     ) -> HiddenStateCache:
         """The states of some parts that a key describes; only those not cached are computed.
 
+        The key is that of `compute_states`, which has set the precision, or differs in its speed.
         Of several processes on a machine the first one computes, and the others wait for it.
         """
         states = HiddenStateCache(Path(self.config.cache_dir), key)
