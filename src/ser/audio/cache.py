@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from joblib import cpu_count
 
-from ser.audio.examine import DECODER, examine, sum_up
+from ser.audio.examine import DECODER, checksum, examine
 from ser.audio.recording import NOTHING, SAMPLE_RATE, Clip, Fault, Pcm, Waveform, scale
 from ser.audio.shard import Span, fill_shard
 from ser.errors import UserError
@@ -68,7 +68,7 @@ class Recordings:
         """
         clip = self.clips[row]
         samples = self._map(clip.shard)[clip.offset : clip.offset + clip.length]
-        if sum_up(samples) != clip.checksum:
+        if checksum(samples.data) != clip.checksum:
             samples = recover(self.folder, clip)
         return scale(samples, clip.peak / 32767)
 

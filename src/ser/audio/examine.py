@@ -84,7 +84,7 @@ def examine_part(recording: OpenRecording, clip: Clip) -> tuple[Clip, Pcm]:
         return with_fault(clip, error)
     except OSError as error:
         return with_fault(clip, AudioError(Fault.UNREADABLE, str(error)))
-    stored: dict[str, Any] = {"length": len(samples), "checksum": sum_up(samples)}
+    stored: dict[str, Any] = {"length": len(samples), "checksum": checksum(samples.data)}
     return replace(clip, clipped=clipped, peak=peak, content=part.content, **stored), samples
 
 
@@ -92,9 +92,9 @@ def with_fault(clip: Clip, error: AudioError) -> tuple[Clip, Pcm]:
     return replace(clip, fault=error.fault.value, detail=error.detail), NOTHING
 
 
-def sum_up(samples: Pcm) -> str:
+def checksum(content: bytes | memoryview) -> str:
     """A checksum that finds damage on the disk; xxHash takes a quarter of the time of CRC-32."""
-    return xxhash.xxh3_64_hexdigest(samples.data)
+    return xxhash.xxh3_64_hexdigest(content)
 
 
 def quantise(recording: Recording) -> tuple[Pcm, float]:

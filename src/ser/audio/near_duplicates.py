@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import soxr
-import xxhash
 from joblib import cpu_count
 from scipy.ndimage import uniform_filter1d
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from ser.audio.cache import AudioCache, Recordings
+from ser.audio.examine import checksum
 from ser.audio.landmarks import HOP, MAX_ROWS, Landmarks, find_candidates, find_landmarks
 from ser.audio.recording import SAMPLE_RATE, Waveform
 from ser.errors import UserError
@@ -68,14 +68,11 @@ def load_pairs(contents: Sequence[str], cache: AudioCache) -> list[tuple[str, st
         recordings = cache.recordings(contents)
         lines = [f"{contents[a]}\t{contents[b]}\n" for a, b in find_pairs(recordings)]
         try:
-            write_text(file, "".join([f"{sum_up(lines)}\n", *lines]))
+            text = "".join(lines)
+            write_text(file, f"{checksum(text.encode())}\n{text}")
         except OSError as error:  # the cache is read-only, or the disk is full
             log.warning("Near-duplicates are not kept in %s: %s", file, error.strerror)
     return [(line.split()[0], line.split()[1]) for line in lines]
-
-
-def sum_up(lines: list[str]) -> str:
-    return xxhash.xxh3_64_hexdigest("".join(lines).encode())
 
 
 def read_lines(file: Path) -> list[str] | None:
@@ -83,9 +80,9 @@ def read_lines(file: Path) -> list[str] | None:
     if not file.is_file():
         return None
     text = file.read_text(encoding="utf-8", errors="replace")
-    first, *lines = text.splitlines(keepends=True) or [""]
-    if first.strip() == sum_up(lines):
-        return lines
+    first, _, rest = text.partition("\n")
+    if first == checksum(rest.encode()):
+        return rest.splitlines()
     log.warning("%s is damaged: searching for near-duplicates again", file)
     return None
 
