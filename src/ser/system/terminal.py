@@ -29,20 +29,24 @@ def wrap(text: str, stream: TextIO, indent: str = "") -> str:
 def show_logs(*informative: str) -> None:
     """Show warnings on standard error, and all messages of the loggers named."""
     handler = logging.StreamHandler()
-    handler.setFormatter(LogFormatter())
+    handler.setFormatter(LogFormatter(handler.stream))
     logging.basicConfig(handlers=[handler])
     for name in informative:
         logging.getLogger(name).setLevel(logging.INFO)
 
 
 class LogFormatter(logging.Formatter):
-    """The time and the message, wrapped beside the time."""
+    """The time and the message, wrapped beside the time.
+
+    `stream` is where they are shown; None: standard output.
+    """
 
     INDENT = " " * len("00:00:00 ")
 
-    def __init__(self) -> None:
+    def __init__(self, stream: TextIO | None = None) -> None:
         super().__init__("%(asctime)s %(message)s", "%H:%M:%S")
+        self.stream = stream
 
     def format(self, record: logging.LogRecord) -> str:
         text = super().format(record)
-        return text if record.exc_info else wrap(text, sys.stdout, self.INDENT)
+        return text if record.exc_info else wrap(text, self.stream or sys.stdout, self.INDENT)

@@ -1,8 +1,9 @@
 import io
+import logging
 
 import pytest
 
-from ser.system.terminal import wrap
+from ser.system.terminal import LogFormatter, wrap
 
 PATH = "/a/path/that/is/much/longer/than/a/narrow-line.wav"
 
@@ -28,3 +29,10 @@ def test_a_terminal_gets_lines_broken_between_words():
 def test_a_file_gets_one_line():
     text = "word " * 30
     assert wrap(text, io.StringIO()) == text
+
+
+def test_a_log_in_a_file_has_one_line_per_message_beside_a_terminal(monkeypatch):
+    monkeypatch.setattr("sys.stdout", Terminal())
+    record = logging.makeLogRecord({"msg": "word " * 30})
+    assert len(LogFormatter(io.StringIO()).format(record).splitlines()) == 1
+    assert len(LogFormatter().format(record).splitlines()) > 1
