@@ -35,10 +35,7 @@ from ser.training.train import train
 STORAGE = "study.db"
 STUDY = "ser"
 INTERRUPTED = "interrupted"  # attribute of the study: the numbers of trials that do not count
-SETTINGS, REPEATS = (
-    "settings",
-    "repeats",
-)  # of a trial: as typed; the interrupted one that it repeats
+SETTINGS, REPEATS = "settings", "repeats"  # of a trial: as typed; the trial that it repeats
 DATABASE_TIMEOUT = 30  # seconds to wait for another process that writes
 
 log = logging.getLogger(__name__)
