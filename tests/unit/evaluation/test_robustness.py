@@ -55,7 +55,7 @@ def test_scores_are_of_calibrated_decisions_as_in_the_report(monkeypatch):
         combined = windows.combine(temperature)
         predictions = Predictions(table, combined, ("sad", "calm"), temperature)
         predictor: Any = None
-        found = evaluate.perturb(predictor, predictions, cache, 4).undisturbed
+        found = evaluate.evaluate_robustness(predictor, predictions, cache, 4).undisturbed
         accuracies[temperature] = found.accuracy
         assert found.accuracy == (predictions.predictions == predictions.labels).mean()
     assert accuracies == {0.3: 1, 1.0: 0}
