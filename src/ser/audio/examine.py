@@ -26,7 +26,7 @@ from ser.audio.recording import (
 from ser.audio.resample import resample
 from ser.system.files import identify
 
-DECODER = 2  # a change to what is decoded from some files needs a new number
+DECODER = 3  # a change to what is decoded from some files needs a new number
 COARSE = 64  # steps of 16 bits; a recording with a smaller range is quiet, not clipped
 CLIPPED = 0.1  # share of samples that stay at the limit
 FEW_SAMPLES = 100  # in fewer, a share of a tenth means nothing

@@ -105,7 +105,7 @@ class SndfileDecoder:
     def _open_segments(self, segments: Sequence[Any]) -> _Sequential:
         try:
             with silence_c_libraries():
-                if self._whole is not None:
+                if self._whole is not None and segments is not self._part.counted:
                     os.lseek(self._whole, 0, os.SEEK_SET)
                     return _Sequential(self._whole, closefd=False)
                 file: Any = SplicedFile(self._base, segments)
