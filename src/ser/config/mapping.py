@@ -56,7 +56,8 @@ def parse(source: str, text: str) -> dict[str, str | None]:
         node = yaml.compose(text, yaml.SafeLoader)
     except yaml.YAMLError as error:
         raise UserError(
-            f"{source} is not valid YAML or JSON: {' '.join(str(error).split())}"
+            f"{source} is not valid YAML or JSON: {' '.join(str(error).split())}; put words with"
+            " other characters than letters and digits into double quotes"
         ) from error
     if node is None:
         return {}
@@ -99,7 +100,11 @@ def quote(word: str | None) -> str:
 
 
 def quote_hydra(text: str) -> str:
-    """A quoted value of Hydra's grammar, where backslashes count only before a quote."""
+    """A quoted value of Hydra's grammar, where backslashes count only before a quote.
+
+    OmegaConf replaces `${name}`, unless a backslash precedes it.
+    """
+    text = re.sub(r"(\\*)\$\{", lambda found: 2 * found[1] + r"\${", text)
     escaped = re.sub(r'(\\*)"', lambda found: 2 * found[1] + r"\"", text)
     escaped = re.sub(r"(\\+)$", lambda found: 2 * found[1], escaped)
     return f'"{escaped}"'
