@@ -64,7 +64,10 @@ def parse(source: str, text: str) -> dict[str, str | None]:
     if not isinstance(node, yaml.MappingNode) or not all(
         isinstance(part, yaml.ScalarNode) for pair in node.value for part in pair
     ):
-        raise UserError(f"{source}: a mapping such as {{anger: angry}} or a YAML file is expected")
+        raise UserError(
+            f"{source}: a mapping such as {{anger: angry}} is expected, or a YAML or JSON file with"
+            " one, without lists and without further mappings in it"
+        )
     found: dict[str, str | None] = {}
     for name, value in node.value:
         if name.value in found:

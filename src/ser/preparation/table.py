@@ -107,10 +107,12 @@ def check_labels(rows: pd.DataFrame, table: Table, labels: LabelMap) -> None:
     """Raise UserError for labels that are unknown or missing, with a command that maps them."""
     known = {word: word in labels for word in rows["emotion"].unique()}
     unknown = [word for word, is_known in known.items() if not is_known]
+    votes_of = [word for votes in rows["perceived"].unique() for word in votes.split(":") if votes]
+    present = [*known, *votes_of]
 
     def explain(row: Any) -> str:
         named = f"emotion {row['emotion']!r} is unknown" if row["emotion"] else "emotion is missing"
-        return f"{named}; {labels.explain_unknown(unknown)}"
+        return f"{named}; {labels.explain_unknown(unknown, present)}"
 
     refuse(~rows["emotion"].map(known).astype(bool), rows, table, explain)
     voted = {
@@ -122,7 +124,7 @@ def check_labels(rows: pd.DataFrame, table: Table, labels: LabelMap) -> None:
         odd = [word for word in row["perceived"].split(":") if word not in labels]
         return (
             f"perceived {row['perceived']!r} is not a label, or several such as angry:fear;"
-            f" {labels.explain_unknown(odd)}"
+            f" {labels.explain_unknown(odd, present)}"
         )
 
     refuse(~rows["perceived"].map(voted).astype(bool), rows, table, explain_votes)
