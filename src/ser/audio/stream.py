@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ from ser.audio.resample import resample_blocks
 from ser.errors import UserError
 
 log = logging.getLogger(__name__)
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # such as https://; drives have one letter
 
 
 def read_blocks(
@@ -150,6 +152,7 @@ def check_path(path: Path) -> None:
         entered = os.access(path, os.R_OK | os.X_OK)
         raise UserError(f"it is a folder {'without recordings' if entered else 'without access'}")
     if not path.exists():
-        raise UserError("no such file")
+        address = ADDRESS.match(str(path))
+        raise UserError("it is an address: download it first" if address else "no such file")
     if not path.is_file():  # opening a pipe would wait for its writer
         raise UserError("it is a pipe or a device, not a file")

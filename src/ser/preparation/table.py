@@ -14,6 +14,7 @@ from ser.preparation.label_map import LabelMap
 from ser.preparation.manifest import DROPPED_COLUMNS, Manifest, Reason
 from ser.preparation.scan import complete
 from ser.preparation.tables.files import (
+    explain_address,
     extract,
     find_file,
     locate_files,
@@ -140,6 +141,10 @@ def check_rows(rows: pd.DataFrame, table: Table) -> None:
         lambda row: f"path {row['path']!r} holds a line break or another control character;"
         " rename the file",
     )  # fmt: skip
+    if table.audio is None:
+        hints = {path: explain_address(path) for path in rows["path"].unique()}
+        remote = rows["path"].map(hints) != ""
+        refuse(remote, rows, table, lambda row: f"path {row['path']}: {hints[row['path']]}")
     endless = rows[["start", "end"]].isin([np.inf, -np.inf]).any(axis=1)
     refuse(
         endless, rows, table, lambda row: f"start {row['start']} or end {row['end']} is infinite"
