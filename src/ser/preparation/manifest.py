@@ -176,7 +176,7 @@ def log_notes(noted: pd.DataFrame) -> None:
     if noted.empty:
         return
     examples = noted.drop_duplicates("note")[:EXAMPLES]
-    shown = "; ".join(f"{each.path}: {each.note}" for each in examples.itertuples())
+    shown = ", ".join(f"{each.path} ({each.note})" for each in examples.itertuples())
     log.warning("%s files are used with a note, such as %s", f"{len(noted):,}", shown)
 
 
