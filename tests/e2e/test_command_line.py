@@ -152,6 +152,12 @@ def test_messages_have_one_form():
     )
 
 
+def test_an_empty_working_folder_is_kept(tmp_path):
+    command = [sys.executable, "-m", "ser.commands.main", "evaluate", "ckpt=missing"]
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True).returncode == 2
+    assert tmp_path.exists()
+
+
 def test_a_job_does_not_change_the_working_folder(tmp_path):
     done = run("train.py", "hydra.job.chdir=true", f"output_dir={tmp_path / 'run'}")
     assert done.returncode == 2

@@ -254,6 +254,26 @@ def test_a_bad_file_is_explained_and_the_next_one_works(page, write_tone, tmp_pa
     assert page.is_hidden("#problem")
 
 
+def test_warnings_are_shown_until_the_next_file(page, write_tone, tmp_path):
+    voice = np.random.default_rng(0).normal(0, 0.1, 16_000)
+    soundfile.write(tmp_path / "call.wav", np.column_stack([voice, -voice]), 16_000)
+    page.set_input_files("#file", tmp_path / "call.wav")
+    wait_for_answer(page)
+    assert "phase" in page.inner_text("#warnings")
+    page.set_input_files("#file", write_tone(tmp_path / "good.wav"))
+    wait_for_answer(page)
+    assert page.is_hidden("#warnings")
+
+
+def test_a_refused_file_that_the_browser_decodes_is_predicted_with_the_reason(page, tmp_path):
+    samples = np.random.default_rng(0).normal(0, 0.1, 16_000)
+    soundfile.write(tmp_path / "whole.wav", samples, 16_000)
+    (tmp_path / "cut.wav").write_bytes((tmp_path / "whole.wav").read_bytes()[:-2000])
+    page.set_input_files("#file", tmp_path / "cut.wav")
+    wait_for_answer(page)
+    assert "shorter than its header" in page.inner_text("#warnings")
+
+
 def test_a_file_that_only_the_browser_reads_is_sent_as_samples(page, predictor, tmp_path):
     """WebM, whatever its suffix says: the service refuses it, and the page decodes it."""
     script = """async () => {

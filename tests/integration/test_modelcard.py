@@ -77,7 +77,7 @@ def test_an_old_report_is_shown_without_its_intervals(run, tmp_path):
     golden = Path(__file__).parents[1] / "golden" / "v0.1" / "full"
     write_model_card(golden / "checkpoints" / "best.ckpt", tmp_path)
     text = (tmp_path / "README.md").read_text()
-    assert "| all | 39.2% | – |" in text
+    assert "| all | 0.392 | – |" in text
     assert "Test speakers seen in training: 6 of 6." in text
 
 

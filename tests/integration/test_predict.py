@@ -208,7 +208,7 @@ def test_a_malicious_pickle_is_refused_and_not_run(run, tmp_path, form):
         checkpoint = torch.load(run.checkpoint, weights_only=True)
         torch.save(checkpoint | {"callbacks": Attack(mark)}, path)
         assert zipfile.is_zipfile(path)
-    with pytest.raises(ValueError, match=r"evil.ckpt is not a checkpoint of this project"):
+    with pytest.raises(ValueError, match=r"evil\.ckpt is (not a checkpoint|pickled)"):
         Predictor.from_checkpoint(path)
     assert not mark.exists()
 
@@ -223,7 +223,7 @@ def test_a_folder_with_pickled_weights_only_is_refused(run, tmp_path):
     (tmp_path / "preprocessor_config.json").write_text(
         '{"feature_extractor_type": "Wav2Vec2FeatureExtractor", "sampling_rate": 16000}'
     )
-    with pytest.raises(UserError, match="holds no audio classifier in safetensors"):
+    with pytest.raises(UserError, match="safetensors"):
         Predictor.from_checkpoint(tmp_path)
     assert not mark.exists()
 

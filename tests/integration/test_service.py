@@ -148,6 +148,30 @@ def test_silence_and_broken_samples_are_refused(client):
         assert message(answer)
 
 
+@pytest.mark.parametrize("seconds", [2, 100])
+def test_warnings_of_a_recording_are_in_the_answer(predictor, seconds):
+    [noise] = np.random.default_rng(0).normal(0, 0.1, (1, 8000 * seconds))
+    opposite, clipped = np.column_stack([noise, -noise]), np.clip(20 * noise, -0.9, 0.9)
+    with TestClient(create_app(predictor, batch_size=4)) as client:
+        for samples, word in ((opposite, "phase"), (clipped, "clipped")):
+            buffer = io.BytesIO()
+            soundfile.write(buffer, samples, 8000, format="WAV")
+            [expected] = predictor([io.BytesIO(buffer.getvalue())])
+            [warning] = post(client, buffer.getvalue()).json()["warnings"]
+            assert word in warning
+            assert expected.warnings == (warning,)
+            assert expected.as_plain()["warnings"] == (warning,)
+
+
+def test_a_constant_offset_is_refused_at_any_rate(client):
+    for rate in (8000, 44_100, 48_000):
+        buffer = io.BytesIO()
+        soundfile.write(buffer, np.full(rate, 0.3), rate, format="WAV")
+        answer = post(client, buffer.getvalue())
+        assert answer.status_code == 422
+        assert "silent" in message(answer)
+
+
 def test_long_recordings_and_many_windows_are_predicted_as_by_the_predictor(predictor):
     from ser.inference.settings import WindowConfig
 

@@ -268,7 +268,8 @@ def trusted(clips: pd.DataFrame) -> pd.DataFrame:
 
     The first one (0) misread some files of these formats, refused others, did not repair opposite
     phase, and scaled samples above full scale down. The next one (1) misread VOC files of several
-    blocks, and refused AU files of unknown size and parts whose end was rounded up.
+    blocks, and refused AU files of unknown size and parts whose end was rounded up. Another one (2)
+    refused some whole MP3 files, and did not see that parts of compressed files are missing.
     """
     doubtful = (
         (clips["channels"] > 1)
@@ -276,9 +277,8 @@ def trusted(clips: pd.DataFrame) -> pd.DataFrame:
         | clips["format"].str.startswith(("MP3", "OGG"))
     )
     wrong = (clips["decoder"] < 1) & doubtful
-    wrong |= (clips["decoder"] < DECODER) & (
-        (clips["fault"] != "") | clips["format"].str.startswith("VOC")
-    )
+    checked = clips["format"].str.startswith(("WAV", "FLAC", "OGG"))
+    wrong |= (clips["decoder"] < DECODER) & ((clips["fault"] != "") | ~checked)
     return clips[~wrong]
 
 

@@ -7,12 +7,12 @@ miscounted header. Any other size beyond the end of the file means that the file
 
 import re
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ser.audio import matroska, mp4
+from ser.audio import mpeg
 from ser.audio.recording import AudioError, Fault
-from ser.audio.sniff import ASF_HEADER, W64_RIFF, Kind
+from ser.audio.sniff import HEAD, W64_RIFF, begins_recording, identify
 from ser.audio.splice import Part, Peek
 
 SLACK = 128  # bytes; more than any header that a writer may have failed to count
@@ -21,9 +21,6 @@ MAX_CHUNKS = 10_000
 W64_DATA = bytes.fromhex("64617461 f3acd311 8cd100c0 4f8edb8a")
 ASF_FILE = bytes.fromhex("a1dcab8c 47a9cf11 8ee400c0 0c205365")
 FLV_TAGS, FLV_HEADER = {8, 9, 18}, 11  # audio, video and metadata; bytes
-VOC_SOUND, VOC_MORE, VOC_EXTENDED, VOC_NEW_SOUND = 1, 2, 8, 9
-VOC_SOUNDS = {VOC_SOUND: 2, VOC_MORE: 0, VOC_NEW_SOUND: 12}  # bytes before the samples of a block
-VOC_CODECS = {0: 1, 4: 1, 6: 6, 7: 7}  # unsigned, signed, A-law, mu-law: the numbers of WAV
 CHUNK_ID = re.compile(rb"[A-Za-z0-9_ ]{4}")
 
 
@@ -81,11 +78,37 @@ def check_held(peek: Peek, chunk: Chunk, streamed: int = STREAMED) -> None:
         raise AudioError(Fault.TRUNCATED, f"{max(0, left):,} of {chunk.size:,} bytes")
 
 
-def check_alone(peek: Peek, layout: Layout, place: int, *others: bytes) -> None:
-    """Raise AudioError if a chunk from an offset on begins another recording, by its name."""
+def find_rest(peek: Peek, layout: Layout, place: int, *others: bytes) -> int:
+    """The offset from which on something other than chunks follows; the end of the file if none.
+
+    Raises AudioError if a chunk begins another recording, by its name or its first bytes.
+    """
+    length = struct.calcsize(layout.format)
     for chunk in read_chunks(peek, layout, place):
-        if chunk.id in others:
+        place = chunk.start - length
+        if chunk.id in others or begins_recording(peek(place, HEAD)):
             raise AudioError(Fault.SEVERAL)
+        end = chunk.start + chunk.size
+        if not CHUNK_ID.fullmatch(chunk.id) or chunk.size < 0 or end > peek.size:
+            return place
+        place = end + -end % layout.align
+    return min(place, peek.size)
+
+
+def note_rest(peek: Peek, place: int, byte_rate: int = 0) -> str:
+    """A note on bytes behind the samples, unless they are tags or padding.
+
+    Raises AudioError if they are another recording. `byte_rate` is the number of bytes per second.
+    """
+    while place < peek.size and (size := mpeg.tag_size(peek(place, 32))):
+        place += size
+    left, head = max(0, peek.size - place), peek(place, HEAD)
+    if any(identify(head[skipped:]) is not None for skipped in (0, 1)):  # a byte may align it
+        raise AudioError(Fault.SEVERAL)
+    if not head.strip(b"\0"):
+        return ""
+    length = f", {left / byte_rate:.2f} s if they are samples" if byte_rate else ""
+    return f"{left:,} bytes behind its samples are not used{length}"
 
 
 def check_search(peek: Peek, begin: bytes) -> None:
@@ -114,62 +137,38 @@ def survey_flv(peek: Peek) -> list[Part]:
     return whole(peek)
 
 
-def whole(peek: Peek) -> list[Part]:
-    return [Part([range(peek.size)])]
+def whole(peek: Peek, note: str = "") -> list[Part]:
+    return [Part([range(peek.size)], note=note)]
 
 
-def patched(peek: Peek, place: int, value: bytes) -> list[Part]:
+def patched(peek: Peek, place: int, value: bytes, note: str = "") -> list[Part]:
     """The file with other bytes at one place."""
-    return [Part([range(place), value, range(place + len(value), peek.size)])]
+    return [Part([range(place), value, range(place + len(value), peek.size)], note=note)]
 
 
 # Each survey returns the file, with its header repaired if libsndfile would misread it, and raises
 # AudioError if samples that the header promises are missing.
 
 
-def survey_wav(peek: Peek) -> list[Part]:
-    layout = RIFX if peek(0, 4) == b"RIFX" else RIFF
-    data = find_chunk(peek, layout, 12, b"data")
-    check_held(peek, data)
-    check_alone(peek, layout, data.start + data.size + data.size % 2, b"RIFF", b"RIFX", b"data")
-    if data.size == 0 and not only_chunks(peek, layout, data.start):  # libsndfile reads none
-        return patched(peek, data.start - 4, b"\xff" * 4)
-    return whole(peek)
-
-
-def only_chunks(peek: Peek, layout: Layout, place: int) -> bool:
-    """Whether chunks fill the file from an offset on; samples hardly look like that."""
-    for chunk in read_chunks(peek, layout, place):
-        if not CHUNK_ID.fullmatch(chunk.id) or chunk.start + chunk.size > peek.size:
-            return False
-    return True
-
-
-def survey_rf64(peek: Peek) -> list[Part]:
-    sizes = find_chunk(peek, RIFF, 12, b"ds64")
-    data = find_chunk(peek, RIFF, 12, b"data")
-    size, left = int.from_bytes(peek(sizes.start + 8, 8), "little"), peek.size - data.start
-    if 0 < size < STREAMED_64:
-        check_held(peek, Chunk(b"data", data.start, size), STREAMED_64)
-        check_alone(peek, RIFF, data.start + size + size % 2, b"RF64", b"RIFF", b"data")
-        return whole(peek)
-    return patched(peek, sizes.start + 8, left.to_bytes(8, "little"))
-
-
 def survey_w64(peek: Peek) -> list[Part]:
     data = find_chunk(peek, W64, 40, W64_DATA)
     check_held(peek, data, STREAMED_64)
-    check_alone(peek, W64, 40, W64_RIFF)
     end = data.start + data.size
-    if data.size > 0 and end < peek.size:  # libsndfile would read what follows as samples
-        return [Part([range(end)])]
-    return whole(peek)
+    if not 0 < data.size < peek.size - data.start:
+        return whole(peek)
+    if any(chunk.id == W64_RIFF for chunk in read_chunks(peek, W64, end + -end % 8)):
+        raise AudioError(Fault.SEVERAL)
+    # libsndfile would read what follows as samples.
+    return [Part([range(end)], note=note_rest(peek, end))]
 
 
 def survey_aiff(peek: Peek) -> list[Part]:
-    check_held(peek, find_chunk(peek, RIFX, 12, b"SSND"))
-    check_alone(peek, RIFX, 12, b"FORM")
-    return whole(peek)
+    sound = find_chunk(peek, RIFX, 12, b"SSND")
+    check_held(peek, sound)
+    if not 0 < sound.size < peek.size - sound.start:
+        return whole(peek)
+    rest = find_rest(peek, RIFX, sound.start + sound.size + sound.size % 2, b"FORM")
+    return whole(peek, note_rest(peek, rest))
 
 
 def survey_au(peek: Peek) -> list[Part]:
@@ -177,9 +176,7 @@ def survey_au(peek: Peek) -> list[Part]:
     check_held(peek, Chunk(b"data", start, size))
     if size == 0 and start < peek.size:
         return patched(peek, 8, b"\xff" * 4)
-    if peek(start + size, 4) == peek(0, 4):
-        raise AudioError(Fault.SEVERAL)
-    return whole(peek)
+    return whole(peek, note_rest(peek, start + size))
 
 
 def survey_nist(peek: Peek) -> list[Part]:
@@ -194,77 +191,14 @@ def survey_nist(peek: Peek) -> list[Part]:
     return whole(peek)
 
 
-def survey_voc(peek: Peek) -> list[Part]:
-    """The sound blocks of a VOC file behind a WAV header.
-
-    libsndfile stops at the end of the first block, or takes the headers of the others for sound.
-    """
-    sounds: list[range] = []
-    formats: dict[bytes, None] = {}
-    extended = b""
-    for kind, start, size in read_voc_blocks(peek):
-        if kind == VOC_EXTENDED:
-            extended = peek(start, 4)
-        if kind not in VOC_SOUNDS:
-            continue
-        check_held(peek, Chunk(b"", start, size))
-        header = peek(start, VOC_SOUNDS[kind])
-        if kind != VOC_MORE:
-            formats[voc_format(kind, header, extended)] = None
-            extended = b""
-        sounds.append(range(start + len(header), min(start + size, peek.size)))
-    if not formats:
-        raise AudioError(Fault.TRUNCATED, "it ends before its samples begin")
-    if len(formats) > 1:
-        raise AudioError(Fault.UNSUPPORTED, "the format of its samples changes")
-    size = sum(map(len, sounds)).to_bytes(4, "little")
-    begin = b"RIFF" + b"\xff" * 4 + b"WAVEfmt " + struct.pack("<I", 16)
-    return [Part([begin + next(iter(formats)) + b"data" + size, *sounds])]
-
-
-def read_voc_blocks(peek: Peek) -> Iterator[tuple[int, int, int]]:
-    """The kind of each block of a VOC file, where its content begins, and its size in bytes."""
-    place = int.from_bytes(peek(20, 2), "little")
-    for _ in range(MAX_CHUNKS):
-        header = peek(place, 4)
-        if peek(place, 20) == b"\0" + peek(0, 19):
-            raise AudioError(Fault.SEVERAL)
-        if len(header) < 4 or header[0] == 0:  # the end
-            return
-        size = int.from_bytes(header[1:], "little")
-        yield header[0], place + 4, size
-        place += 4 + size
-
-
-def voc_format(kind: int, header: bytes, extended: bytes) -> bytes:
-    """The format chunk of a WAV file for a sound block; raises AudioError if there is none."""
-    rate, bits, channels, codec = 0, 8, 1, 0
-    if len(header) == VOC_SOUNDS[kind] and kind == VOC_SOUND:
-        rate, codec = round(1_000_000 / (256 - header[0])), header[1]
-        if extended:
-            constant, codec, stereo = struct.unpack("<HBB", extended)
-            channels = 1 + stereo
-            rate = round(256_000_000 / (65_536 - constant) / channels)
-    elif len(header) == VOC_SOUNDS[kind]:
-        rate, bits, channels, codec = struct.unpack("<IBBH", header[:8])
-    if codec not in VOC_CODECS or not rate or not channels or bits not in (8, 16):
-        raise AudioError(Fault.UNSUPPORTED, f"codec {codec} of VOC")
-    size = channels * bits // 8
-    return struct.pack("<HHIIHH", VOC_CODECS[codec], channels, rate, rate * size, size, bits)
-
-
 def survey_caf(peek: Peek) -> list[Part]:
     data = find_chunk(peek, CAF, 8, b"data")
     check_held(peek, data)
     if data.size > 0:
-        check_alone(peek, CAF, data.start + data.size, b"caff")
+        rest = find_rest(peek, CAF, data.start + data.size, b"caff")
+        return whole(peek, note_rest(peek, rest))
     if data.size < 0:  # allowed by the format, and unknown to libsndfile 1.2
         return patched(peek, data.start - 8, (peek.size - data.start).to_bytes(8, "big"))
-    return whole(peek)
-
-
-def survey_avi(peek: Peek) -> list[Part]:
-    check_held(peek, next(read_chunks(peek, RIFF, 0)))
     return whole(peek)
 
 
@@ -273,24 +207,6 @@ def survey_asf(peek: Peek) -> list[Part]:
     size, flags = int.from_bytes(peek(start + 16, 8), "little"), peek(start + 64, 1)
     if flags[:1] and not flags[0] & 1:  # else it is a broadcast, whose size is unknown
         check_held(peek, Chunk(b"", 0, size), STREAMED_64)
-        if 0 < size < peek.size and peek(size, 16) == ASF_HEADER:
-            raise AudioError(Fault.SEVERAL)
+        if size:
+            return whole(peek, note_rest(peek, size))
     return whole(peek)
-
-
-SURVEYS: dict[Kind, Callable[[Peek], list[Part]]] = {
-    Kind.WAV: survey_wav,
-    Kind.RF64: survey_rf64,
-    Kind.W64: survey_w64,
-    Kind.AIFF: survey_aiff,
-    Kind.AU: survey_au,
-    Kind.NIST: survey_nist,
-    Kind.VOC: survey_voc,
-    Kind.CAF: survey_caf,
-    Kind.FLAC: survey_flac,
-    Kind.FLV: survey_flv,
-    Kind.AVI: survey_avi,
-    Kind.ASF: survey_asf,
-    Kind.MP4: mp4.survey,
-    Kind.MATROSKA: matroska.survey,
-}

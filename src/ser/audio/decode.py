@@ -12,7 +12,7 @@ from typing import BinaryIO, Protocol, Self
 
 import numpy as np
 
-from ser.audio import chunks, mpeg, ogg
+from ser.audio.damage import join_notes
 from ser.audio.ffmpeg import FFmpegDecoder
 from ser.audio.mixing import Mixer
 from ser.audio.recording import (
@@ -32,6 +32,7 @@ from ser.audio.resample import resample
 from ser.audio.sndfile import KINDS, SndfileDecoder
 from ser.audio.sniff import Kind, locate
 from ser.audio.splice import Part, Peek, SplicedFile, whole_file
+from ser.audio.surveys import SURVEYS
 from ser.system.files import LFS_POINTER
 
 Cancelled = Callable[[], bool] | None
@@ -41,12 +42,14 @@ ROUNDING = 0.01  # seconds; many tables round times to hundredths, also beyond t
 class Decoder(Protocol):
     """An open file: `read` gives its samples block by block, an empty block at the end.
 
-    `skip` passes over up to so many samples and returns how many; it may be unable to.
+    `skip` passes over up to so many samples and returns how many; it may be unable to. `note` says
+    what is wrong with what was read.
     """
 
     sample_rate: int
     channels: int
     format: str
+    note: str
 
     def read(self) -> Block: ...
 
@@ -84,12 +87,12 @@ class OpenRecording:
     def blocks(self) -> Iterator[Mono]:
         """Consecutive mono samples (time,), int16 or float32, a few seconds at most.
 
-        After the last one, `note` says how a fault of the recording was repaired.
+        After the last one, `note` says what is wrong with the recording, or how it was repaired.
         """
         mix = Mixer(self._channel)
         while len(block := self._decoder.read()):
             yield mix(block)
-        self.note = mix.note
+        self.note = join_notes([self._decoder.note, mix.note])
 
     def read(self, start: float = 0.0, end: float = 0.0) -> Recording:
         """The part from `start` to `end` seconds (0: to the end of the recording).
@@ -113,7 +116,8 @@ class OpenRecording:
             seconds = stop / self.sample_rate
             detail = f"{start} s to {end} s, but the file lasts {seconds:.2f} s"
             raise AudioError(Fault.OUT_OF_RANGE, detail)
-        return Recording(join(mixed), self.sample_rate, self.format, self.channels, mix.note)
+        note = join_notes([self._decoder.note, mix.note])
+        return Recording(join(mixed), self.sample_rate, self.format, self.channels, note)
 
     def _take(self, samples: int | None) -> Iterator[Block]:
         """Blocks from `_offset` on: so many samples, which stay held, or all of them (None)."""
@@ -186,7 +190,7 @@ def open_decoder(file: BinaryIO, cancelled: Cancelled = None) -> Decoder:
     kind, start, head = recognise(file)
     base = whole_file(file, start, cancelled)
     peek = Peek(base, head)
-    parts = survey(kind, peek)
+    parts = SURVEYS[kind](peek)
     plain = start == 0 and len(parts) == 1 and list(parts[0].segments) == [range(peek.size)]
     decoder = choose_decoder(kind, base, parts, descriptor_of(file) if plain else None)
     if not LOWEST_RATE <= decoder.sample_rate <= HIGHEST_RATE:
@@ -206,18 +210,6 @@ def recognise(file: BinaryIO) -> tuple[Kind, int, bytes]:
     return kind, start, head
 
 
-def survey(kind: Kind, peek: Peek) -> list[Part]:
-    """The parts of a file for libsndfile, with repaired headers if need be.
-
-    Raises AudioError if the file does not hold what its headers promise.
-    """
-    if kind == Kind.MPEG:
-        return [stream.part() for stream in mpeg.scan(peek)]
-    if kind == Kind.OGG:
-        return ogg.scan(peek)
-    return chunks.SURVEYS.get(kind, chunks.whole)(peek)
-
-
 def choose_decoder(
     kind: Kind, base: SplicedFile, parts: list[Part], descriptor: int | None
 ) -> Decoder:
@@ -235,7 +227,9 @@ def choose_decoder(
         except UnsupportedError as error:
             reasons.append(f"libsndfile: {error}")
     try:
-        return FFmpegDecoder(kind, SplicedFile(base, [s for part in parts for s in part.segments]))
+        segments = [segment for part in parts for segment in part.segments]
+        note = join_notes(part.note for part in parts)
+        return FFmpegDecoder(kind, SplicedFile(base, segments), note)
     except UnsupportedError as error:
         reasons.append(str(error))
     raise AudioError(Fault.UNSUPPORTED, "; ".join(reasons))

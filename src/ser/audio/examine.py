@@ -1,6 +1,5 @@
 """Decode files for the audio cache and check what is in them."""
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -11,8 +10,8 @@ import numpy as np
 import xxhash
 
 from ser.audio.decode import OpenRecording
+from ser.audio.levels import Levels
 from ser.audio.recording import (
-    LOUDEST,
     NOTHING,
     SAMPLE_RATE,
     SILENCE,
@@ -21,15 +20,11 @@ from ser.audio.recording import (
     Fault,
     Pcm,
     Recording,
-    Waveform,
 )
 from ser.audio.resample import resample
 from ser.system.files import identify
 
-DECODER = 2  # a change to what is decoded from some files needs a new number
-COARSE = 64  # steps of 16 bits; a recording with a smaller range is quiet, not clipped
-CLIPPED = 0.1  # share of samples that stay at the limit
-FEW_SAMPLES = 100  # in fewer, a share of a tenth means nothing
+DECODER = 3  # a change to what is decoded from some files needs a new number
 
 
 def examine(path: Path, start: float = 0.0, end: float = 0.0) -> tuple[Clip, Pcm]:
@@ -117,28 +112,9 @@ def quantise(recording: Recording) -> tuple[Pcm, float]:
 
 def check_samples(recording: Recording) -> float:
     """The share of samples at the limit; raises AudioError if they cannot be speech."""
-    samples, full_scale = recording.samples, recording.full_scale
-    if len(samples) == 0:
-        raise AudioError(Fault.EMPTY)
-    lowest, highest = float(samples.min()), float(samples.max())
-    limit = max(-lowest, highest)
-    if not limit <= LOUDEST * full_scale:  # or not a number
-        raise AudioError(Fault.NOT_FINITE)
-    if highest - lowest < SILENCE * full_scale:  # a constant offset is silence, too
-        raise AudioError(Fault.SILENT)
-    if highest - lowest < COARSE / 32768 * full_scale:  # too few steps to tell
-        return 0.0
-    limit *= 0.999
-    if samples.dtype == np.int16:  # comparing integers takes a third of the time
-        limit = math.ceil(limit)
-    at_limit = np.count_nonzero(samples >= limit) + np.count_nonzero(samples <= -limit)
-    clipped = float(at_limit / len(samples))
-    if clipped > CLIPPED and len(samples) > FEW_SAMPLES and stays_at(limit, samples) > CLIPPED:
-        raise AudioError(Fault.CLIPPED, f"{clipped:.0%} of the samples are at the limit")
-    return clipped
-
-
-def stays_at(limit: float, samples: Pcm | Waveform) -> float:
-    """The share of samples that are at the limit like both neighbours; no tone stays there."""
-    at_limit = (samples >= limit) | (samples <= -limit)
-    return float(np.mean(at_limit[1:-1] & at_limit[:-2] & at_limit[2:]))
+    levels = Levels()
+    levels.add(recording.samples)
+    levels.check()
+    if (clipping := levels.find_clipping()) is not None:
+        raise clipping
+    return levels.clipped

@@ -5,13 +5,16 @@ it can neither probe for others nor open further files. Only the codecs listed h
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ser.audio.damage import MAX_LOST, join_notes, note_loss
 from ser.audio.recording import (
     BLOCK,
     BLOCK_SECONDS,
+    MAX_CHANNELS,
     AudioError,
     Block,
     Fault,
@@ -45,8 +48,12 @@ OPTIONS = {
     "max_streams": "64",
 }
 MAX_FRAME = 2**18  # samples of each channel in one frame
-MAX_CHANNELS = 64
-MAX_LOST = 0.01  # share of packets that cannot be decoded, beside the first and the last ones
+# In these a demuxer passes over what it does not recognise, so a gap between timestamps is a loss.
+# In others it may be a pause, or silence that was not sent.
+RESYNCHRONISED = frozenset({Kind.MPEG_TS, Kind.MPEG_PS, Kind.ASF})
+JITTER = 2  # frames by which timestamps may differ from the samples before them
+# Codecs with checksums, which FFmpeg only verifies on demand: it would make noise of other bytes.
+VERIFIED = {"ac3", "eac3", "flac"}
 INTEGERS = {"u8": 2.0**7, "s32": 2.0**31}
 
 
@@ -57,13 +64,13 @@ class FFmpegDecoder:
     if the file has no audio track or is damaged.
     """
 
-    def __init__(self, kind: Kind, file: SplicedFile) -> None:
+    def __init__(self, kind: Kind, file: SplicedFile, note: str = "") -> None:
         try:
             import av
         except ModuleNotFoundError as error:
             raise UnsupportedError(f"{kind} needs PyAV: `{install_hint('av')}`") from error
-        self._av, self._file = av, file
-        self._packets = self._errors = 0
+        self._av, self._file, self._kind, self.note = av, file, kind, note
+        self._timing = Timing()
         self._container = self._open(DEMUXERS[kind])
         try:
             stream = self._choose()
@@ -74,7 +81,8 @@ class FFmpegDecoder:
             raise
         if self._ahead is None:
             self.close()
-            raise AudioError(Fault.DAMAGED if self._errors else Fault.EMPTY)
+            cut = Fault.TRUNCATED if note else Fault.EMPTY
+            raise AudioError(Fault.DAMAGED if self._timing.failed else cut)
         self.sample_rate, self.channels = self._ahead.sample_rate, self._ahead.layout.nb_channels
         self.format = f"{kind} {stream.codec_context.name.upper()}"
 
@@ -120,7 +128,8 @@ class FFmpegDecoder:
     def _choose(self) -> Any:
         stream = self._container.streams.best("audio")
         if stream is None:
-            raise AudioError(Fault.EMPTY, "it has no audio track")
+            fault = Fault.TRUNCATED if self.note else Fault.EMPTY
+            raise AudioError(fault, "it has no audio track")
         for other in self._container.streams:
             if other is not stream:
                 other.discard = self._av.stream.Discard.all
@@ -130,31 +139,80 @@ class FFmpegDecoder:
         if context.channels > MAX_CHANNELS:
             raise UnsupportedError(f"{context.channels} channels")
         context.options = {"max_samples": str(MAX_FRAME)}
+        if context.name in VERIFIED:
+            context.options |= {"err_detect": "crccheck+explode"}
         context.thread_count = 1
         return stream
 
     def _decode(self, stream: Any) -> Iterator[Any]:
-        """The frames of a track; raises AudioError once too many of its packets are damaged."""
+        """The frames of a track; raises AudioError once too much of it is damaged."""
         try:
             for packet in self._container.demux(stream):
                 self._file.check()
-                self._packets += 1
-                yield from self._decode_packet(packet)
+                self._timing.arrive(packet)
+                if self._kind in RESYNCHRONISED and self._timing.gap:
+                    note_loss(self._timing.gap)
+                for frame in self._decode_packet(packet):
+                    self._timing.decoded(frame)
+                    yield frame
         except self._av.FFmpegError as error:
             self._file.check()
             raise AudioError(Fault.DAMAGED, describe(error)) from error
         self._file.check()
+        self.note = join_notes([self.note, self._timing.describe()])
 
     def _decode_packet(self, packet: Any) -> list[Any]:
         try:
             return packet.decode()
-        except self._av.FFmpegError as error:
+        except self._av.FFmpegError:
             self._file.check()
-            self._errors += 1
-            if self._errors > 2 + MAX_LOST * self._packets:
-                detail = f"{self._errors} packets: {describe(error)}"
-                raise AudioError(Fault.DAMAGED, detail) from error
+            self._timing.fail(packet)
             return []
+
+
+@dataclass
+class Timing:
+    """The seconds of a track that were decoded, and those that are missing or damaged.
+
+    `gap` is by how much timestamps run ahead of the samples; 0 if they agree.
+    """
+
+    seconds: float = 0.0
+    failed: float = 0.0
+    gap: float = 0.0
+    corrupt: bool = False
+    _begin: float | None = None
+    _frame: float = 0.0  # the length of the last one
+
+    def arrive(self, packet: Any) -> None:
+        self.corrupt |= packet.size > 0 and packet.is_corrupt
+        if packet.pts is None or packet.time_base is None:
+            return
+        time = float(packet.pts * packet.time_base)
+        self._begin = time if self._begin is None else self._begin
+        ahead = time - self._begin - self.seconds
+        if ahead > MAX_LOST + JITTER * self._frame:
+            self.gap = max(self.gap, ahead)
+
+    def decoded(self, frame: Any) -> None:
+        self._frame = frame.samples / frame.sample_rate
+        self.seconds += self._frame
+
+    def fail(self, packet: Any) -> None:
+        """Count a packet that cannot be decoded; one of any length is left out with a note."""
+        stated = packet.duration and packet.time_base
+        length = float(packet.duration * packet.time_base) if stated else self._frame
+        self.failed += length
+        note_loss(self.failed, 1.01 * length)
+
+    def describe(self) -> str:
+        """What is wrong with the track up to here, or ""."""
+        lost = note_loss(self.failed, self.failed)
+        if lost:
+            return lost
+        if self.gap:
+            return f"its timestamps leave out {self.gap:.1f} s, which are not in the sound"
+        return "some of its packets are damaged or cut off" if self.corrupt else ""
 
 
 def to_block(frame: Any) -> Block:
@@ -175,4 +233,6 @@ def refuse(*arguments: object, **options: object) -> Any:
 
 
 def describe(error: Exception) -> str:
+    if isinstance(error, BlockingIOError):  # of the demuxer for transport streams
+        return "no further packet is found in it"
     return getattr(error, "strerror", None) or str(error)

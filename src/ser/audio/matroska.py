@@ -3,6 +3,8 @@
 Demuxers pass over what they do not understand, so a damaged file would lose seconds silently.
 """
 
+from ser.audio.chunks import note_rest
+from ser.audio.damage import CUT
 from ser.audio.recording import AudioError, Fault
 from ser.audio.splice import Part, Peek
 
@@ -36,7 +38,8 @@ def survey(peek: Peek) -> list[Part]:
         place = content if name == CLUSTER else content + (length or 0)
     if size is not None and max(place, end) > peek.size + SLACK:
         raise AudioError(Fault.TRUNCATED, f"{peek.size:,} of {max(place, end):,} bytes")
-    return whole
+    note = CUT if place > peek.size else note_rest(peek, place)
+    return [Part([range(peek.size)], note=note)]
 
 
 def read_element(peek: Peek, place: int) -> tuple[bytes, int, int | None]:

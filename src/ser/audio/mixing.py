@@ -60,8 +60,11 @@ def find_cancelled(block: Block, mono: Waveform) -> int | None:
     return int((energies > 0.99 * energies.max()).argmax()) if kept < CANCELLED else None
 
 
-def as_mono(samples: Samples) -> Waveform:
-    """Floats (time,) of full scale 1, of signed integers or floats (time,) or (time, channels)."""
+def as_mono(samples: Samples, mix: Mixer | None = None) -> Waveform:
+    """Floats (time,) of full scale 1, of signed integers or floats (time,) or (time, channels).
+
+    Afterwards the note of `mix` says how they were repaired.
+    """
     values: NDArray[Any] = np.asarray(samples)
     if values.ndim not in (1, 2):
         raise UserError(f"samples of shape {values.shape}: give (time,) or (time, channels)")
@@ -70,4 +73,4 @@ def as_mono(samples: Samples) -> Waveform:
     elif not np.issubdtype(values.dtype, np.floating):
         raise UserError(f"samples of type {values.dtype}: give floating-point or signed ones")
     floats = values.astype(np.float32)
-    return floats if floats.ndim == 1 else Mixer()(floats)
+    return floats if floats.ndim == 1 else (mix or Mixer())(floats)

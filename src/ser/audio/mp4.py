@@ -9,6 +9,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ser.audio.damage import CUT
 from ser.audio.recording import AudioError, Fault
 from ser.audio.splice import Part, Peek
 
@@ -45,7 +46,8 @@ def survey(peek: Peek) -> list[Part]:
     packets = sum(count_packets(peek, box) for box in boxes if box.type in PARENTS)
     if packets > MAX_PACKETS:
         raise AudioError(Fault.DAMAGED, f"its index states {packets:,} packets")
-    return [Part([range(peek.size)])]
+    cut = any(box.stop > peek.size for box in boxes)
+    return [Part([range(peek.size)], note=CUT if cut else "")]
 
 
 def read_boxes(peek: Peek, place: int, stop: int) -> Iterator[Box]:

@@ -1,4 +1,4 @@
-"""Frames of MPEG audio (MP3) and AAC streams, which state no length for the whole file.
+"""Frames of MPEG audio (MP3), which state no length for the whole file.
 
 libsndfile estimates the length of an MP3 from its first frame unless a Xing header states it, and
 libmpg123 stops at junk between frames. So all frame headers are read here (ISO/IEC 11172-3 and
@@ -7,9 +7,11 @@ libmpg123 stops at junk between frames. So all frame headers are read here (ISO/
 
 import re
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from ser.audio.damage import CUT, join_notes, note_loss
 from ser.audio.recording import AudioError, Fault
 from ser.audio.splice import Part, Peek, Segment
 
@@ -28,6 +30,8 @@ MAX_JUNK = 2**20  # bytes outside of frames and tags
 MAX_STREAMS = 1000  # in one file
 MAX_DELAY = 2 * 4095 + 1152  # samples that a LAME header lets a decoder remove, and a frame
 INFO_END = 54  # bytes from the begin of a frame to the end of its length header
+MAX_PADDING = 4096  # bytes of zeros behind the last frame
+END_TAGS = {b"TAG+": 227, b"TAG": 128}  # bytes of ID3v1
 SLACK = 2  # frames; encoders disagree on whether the Xing header counts its own frame
 
 
@@ -48,7 +52,8 @@ class Stream:
     """The frames of one MP3 stream: a file may hold several, one after another.
 
     `info` is the place of its Xing header, `promised` the number of frames stated there or in a
-    VBRI header, 0 if unknown.
+    VBRI header, 0 if unknown. `lost` counts bytes beside the frames, and `cut` says that the last
+    frame is incomplete.
     """
 
     header: bytes
@@ -57,6 +62,8 @@ class Stream:
     promised: int = 0
     frames: int = 0
     segments: list[Segment] = field(default_factory=list)
+    lost: int = 0
+    cut: bool = False
 
     @property
     def samples(self) -> int:
@@ -71,14 +78,26 @@ class Stream:
             self.segments.append(place)
         self.frames += 1
 
+    @property
+    def note(self) -> str:
+        """What is wrong with the stream, or ""; raises AudioError if too much of it is lost.
+
+        Nothing is lost beside the frames if there are as many as promised.
+        """
+        if not self.frames or (self.promised and self.frames >= self.promised):
+            return ""
+        held = sum(map(len, self.segments))
+        seconds = self.samples / self.frame.stream[2]
+        return join_notes([note_loss(self.lost / held * seconds), CUT if self.cut else ""])
+
     def part(self) -> Part:
         """The frames, and if need be a header that states their number."""
         if self.info and abs(self.promised - self.frames) <= SLACK:
-            return Part([self.info, *self.segments], self.samples - MAX_DELAY)
+            return Part([self.info, *self.segments], self.samples - MAX_DELAY, note=self.note)
         if self.frame.stream[1] != 3:
-            return Part(self.segments, self.samples)
+            return Part(self.segments, self.samples, note=self.note)
         counted = [xing_frame(self.header, self.frames), *self.segments]
-        return Part(self.segments, self.samples, counted)
+        return Part(self.segments, self.samples, counted, self.note)
 
 
 def id3_size(head: bytes) -> int:
@@ -107,23 +126,19 @@ def parse_header(head: bytes) -> Frame | None:
     return Frame(size, samples, (version, layer, hertz, head[3] >> 6 == 3))
 
 
-def parse_adts(head: bytes) -> Frame | None:
-    """The AAC frame that begins with these bytes."""
-    if len(head) < 7 or head[0] != 0xFF or head[1] & 0xF6 != 0xF0 or head[2] >> 2 & 15 > 12:
-        return None
-    size = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
-    return Frame(size, 1024, (head[1] >> 3 & 1, 0, head[2] >> 2 & 15, False)) if size > 7 else None
+@dataclass(frozen=True)
+class Syntax:
+    """How the frames of a format begin: a pattern, the bytes of a header, and what it means."""
+
+    begin: re.Pattern[bytes]
+    length: int
+    parse: Callable[[bytes], Frame | None]
+
+    def frame_at(self, peek: Peek, place: int) -> Frame | None:
+        return self.parse(peek(place, self.length))
 
 
-def is_adts(head: bytes) -> bool:
-    """Whether AAC frames follow each other from the first byte on."""
-    place = frames = 0
-    while frames < ENOUGH and place < len(head):
-        frame = parse_adts(head[place : place + 7])
-        if frame is None:
-            return False
-        place, frames = place + frame.size, frames + 1
-    return frames == ENOUGH or (frames > 0 and place == len(head))
+LAYERS = Syntax(LIKE_A_HEADER, 4, parse_header)
 
 
 def is_mpeg(head: bytes) -> bool:
@@ -139,8 +154,8 @@ def is_mpeg(head: bytes) -> bool:
     return False
 
 
-def scan(peek: Peek) -> list[Stream]:
-    """The streams of an MP3 file.
+def scan(peek: Peek, syntax: Syntax = LAYERS) -> list[Stream]:
+    """The streams of an MP3 file, or of AAC frames.
 
     Raises AudioError if a stream states more frames than there are, or if the file is mostly junk.
     An incomplete last frame is left out.
@@ -149,16 +164,20 @@ def scan(peek: Peek) -> list[Stream]:
     place = junk = 0
     while place < peek.size:
         head = peek(place, INFO_END)
-        frame = parse_header(head[:4])
-        if frame and (in_stream(streams, frame) or confirmed(peek, place, frame)):
+        frame = syntax.parse(head[: syntax.length])
+        if frame and (in_stream(streams, frame) or confirmed(peek, place, frame, syntax)):
             if place + frame.size > peek.size:
+                for stream in streams[-1:]:
+                    stream.cut = True
                 break
             add_frame(streams, frame, head, range(place, place + frame.size))
             place += frame.size
         elif size := tag_size(head):
             place += size
         else:
-            found = find_frame(peek, place + 1, place + MAX_JUNK)
+            found = find_frame(peek, place + 1, place + MAX_JUNK, syntax)
+            for stream in streams[-1:]:
+                stream.lost += count_lost(peek, place, found)
             junk += found - place
             place = found
         if junk > MAX_JUNK or len(streams) > MAX_STREAMS:
@@ -167,33 +186,46 @@ def scan(peek: Peek) -> list[Stream]:
     return streams
 
 
+def survey(peek: Peek) -> list[Part]:
+    """The streams of an MP3 file, each behind a header that states its length if need be."""
+    return [stream.part() for stream in scan(peek)]
+
+
+def count_lost(peek: Peek, place: int, stop: int) -> int:
+    """The bytes between two offsets behind a frame, unless they pad the file."""
+    size = stop - place
+    padding = stop == peek.size and size <= MAX_PADDING and not peek(place, size).strip(b"\0")
+    return 0 if padding else size
+
+
 def in_stream(streams: list[Stream], frame: Frame) -> bool:
     return bool(streams) and streams[-1].frame.stream == frame.stream
 
 
-def confirmed(peek: Peek, place: int, frame: Frame) -> bool:
+def confirmed(peek: Peek, place: int, frame: Frame, syntax: Syntax) -> bool:
     """Whether another frame of the same stream follows, or the file ends."""
     place += frame.size
-    following = parse_header(peek(place, 4))
+    following = syntax.frame_at(peek, place)
     return place >= peek.size or (following is not None and following.stream == frame.stream)
 
 
 def tag_size(head: bytes) -> int:
-    """The size of the ID3v2 or APEv2 tag that begins here, or 0."""
+    """The size of the ID3 or APEv2 tag that begins here, or 0."""
     if head.startswith(b"APETAGEX"):
         return 32 + int.from_bytes(head[12:16], "little")
-    return id3_size(head)
+    ends = (size for name, size in END_TAGS.items() if head.startswith(name))
+    return id3_size(head) or next(ends, 0)
 
 
-def find_frame(peek: Peek, start: int, stop: int) -> int:
+def find_frame(peek: Peek, start: int, stop: int, syntax: Syntax) -> int:
     """The offset of the next frame that another one confirms, or of the end of the search."""
     stop = min(stop, peek.size)
     while start < stop:
         block = peek(start, Peek.SIZE)
-        for match in LIKE_A_HEADER.finditer(block):
+        for match in syntax.begin.finditer(block):
             place = start + match.start()
-            frame = parse_header(peek(place, 4))
-            if frame and confirmed(peek, place, frame):
+            frame = syntax.frame_at(peek, place)
+            if frame and confirmed(peek, place, frame, syntax):
                 return place
         start += max(1, len(block) - 2)
     return peek.size if stop == peek.size else stop

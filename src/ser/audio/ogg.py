@@ -4,6 +4,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ser.audio.chunks import note_rest
 from ser.audio.recording import AudioError, Fault
 from ser.audio.splice import Part, Peek
 
@@ -33,11 +34,11 @@ def scan(peek: Peek) -> list[Part]:
     Raises AudioError if the last page is cut off, or another one is damaged: decoders would leave
     it out.
     """
-    links, previous = list[int](), False
+    links, previous, end = list[int](), False, 0
     for page in read_pages(peek, 0):
         if page.first and not previous:  # the first pages of multiplexed streams come together
             links.append(page.start)
-        previous = page.first
+        previous, end = page.first, page.stop
         if page.stop > peek.size:
             raise AudioError(Fault.TRUNCATED, "its last OGG page is cut off")
         intact = is_intact(peek(page.start, page.stop - page.start))
@@ -46,8 +47,8 @@ def scan(peek: Peek) -> list[Part]:
         if len(links) > MAX_LINKS:
             raise AudioError(Fault.DAMAGED, f"more than {MAX_LINKS:,} chained streams")
     links = links or [0]
-    ends = [*links[1:], peek.size]
-    return [Part([range(first, end)]) for first, end in zip(links, ends, strict=True)]
+    parts = [range(first, stop) for first, stop in zip(links, [*links[1:], peek.size], strict=True)]
+    return [Part([part], note=note_rest(peek, end)) for part in parts]
 
 
 def read_pages(peek: Peek, place: int) -> Iterator[Page]:

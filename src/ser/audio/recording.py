@@ -17,6 +17,7 @@ LOWEST_RATE, HIGHEST_RATE = 1000, 768_000  # Hz; speech needs more, and no recor
 # Peak-to-peak range of full scale 1 (-80 dB) below which a recording is silent: three steps of
 # 16 bits, which is more than dithered digital silence has. Speech at -70 dB is kept.
 SILENCE = 1e-4
+MAX_CHANNELS = 64  # more are a damaged header
 BLOCK = 2**19  # samples of all channels in a block of a stream: 2 MiB as floats
 BLOCK_SECONDS = 30  # in a block; more would become many samples at 16 kHz
 LOUDEST = 2.0**32  # times full scale; the squares of larger samples overflow

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from ser.audio.damage import join_notes
 from ser.audio.recording import (
+    MAX_CHANNELS,
     AudioError,
     Block,
     Fault,
@@ -56,7 +58,11 @@ class SndfileDecoder:
         self._kind, self._base, self._parts, self._whole = kind, base, list(parts), whole
         self._open_next()
         self.sample_rate, self.channels = self._file.samplerate, self._file.channels
+        if self.channels > MAX_CHANNELS:
+            self.close()
+            raise AudioError(Fault.UNSUPPORTED, f"{self.channels:,} channels")
         self.format = f"{self._file.format} {self._subtype}"
+        self.note = join_notes(part.note for part in parts)
 
     def read(self) -> Block:
         """The next samples (time, channels), int16 or float32; none at the end."""
@@ -105,7 +111,7 @@ class SndfileDecoder:
     def _open_segments(self, segments: Sequence[Any]) -> _Sequential:
         try:
             with silence_c_libraries():
-                if self._whole is not None:
+                if self._whole is not None and segments is not self._part.counted:
                     os.lseek(self._whole, 0, os.SEEK_SET)
                     return _Sequential(self._whole, closefd=False)
                 file: Any = SplicedFile(self._base, segments)

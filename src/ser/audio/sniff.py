@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from ser.audio import mpeg
+from ser.audio import adts, mpeg
 from ser.errors import UserError
 
 HEAD = 8192  # bytes that are enough for `identify`
@@ -89,14 +89,18 @@ def identify(head: bytes) -> Kind | None:
 
     None if it is not a recording. A file that begins with an ID3 tag is taken for an MP3.
     """
-    for pattern, kind in PATTERNS:
-        if pattern.match(head):
-            return kind
+    if (kind := begins_recording(head)) is not None:
+        return kind
     if mpeg.id3_size(head):
         return Kind.MPEG
-    if mpeg.is_adts(head):
+    if adts.is_adts(head):
         return Kind.AAC
     return Kind.MPEG if mpeg.is_mpeg(head) else None
+
+
+def begins_recording(head: bytes) -> Kind | None:
+    """The format of a file by the bytes with which it must begin; None for those without any."""
+    return next((kind for pattern, kind in PATTERNS if pattern.match(head)), None)
 
 
 def locate(file: BinaryIO) -> tuple[Kind | None, int, bytes]:

@@ -19,12 +19,13 @@ class Part:
     """A stretch of a file that libsndfile decodes on its own.
 
     It holds `least` samples or more. If libsndfile sees fewer in `segments`, it is to read
-    `counted`, in which a header states the right number.
+    `counted`, in which a header states the right number. `note` says what is wrong with it.
     """
 
     segments: Sequence[Segment]
     least: int = 0
     counted: Sequence[Segment] = ()
+    note: str = ""
 
 
 class SplicedFile:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -12,7 +13,8 @@ from typing import BinaryIO
 import numpy as np
 
 from ser.audio.decode import Cancelled, OpenRecording, as_floats
-from ser.audio.mixing import as_mono
+from ser.audio.levels import Levels
+from ser.audio.mixing import Mixer, as_mono
 from ser.audio.recording import (
     BLOCK,
     HIGHEST_RATE,
@@ -23,19 +25,24 @@ from ser.audio.recording import (
     ChannelSource,
     DecodingCancelledError,
     Fault,
+    Mono,
     Samples,
     Source,
     Waveform,
-    name_source,
 )
 from ser.audio.resample import resample_blocks
 from ser.errors import UserError
 
 log = logging.getLogger(__name__)
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # such as https://; drives have one letter
 
 
 def read_blocks(
-    source: Source, *, cancelled: Cancelled = None, max_seconds: float | None = None
+    source: Source,
+    *,
+    cancelled: Cancelled = None,
+    max_seconds: float | None = None,
+    warnings: list[str] | None = None,
 ) -> Iterator[Waveform]:
     """Consecutive blocks (time,) of a recording at 16 kHz, together all of it.
 
@@ -43,11 +50,12 @@ def read_blocks(
     holds at most BLOCK samples of all channels and 30 s. An open decoder takes up to 32 MiB,
     whatever the length, rate and channels of the recording and whatever its header claims.
 
-    Raises UserError if it cannot be used or lasts longer than `max_seconds`, and
+    What is wrong with a recording that can be used is logged after the last block, and added to
+    `warnings`. Raises UserError if it cannot be used or lasts longer than `max_seconds`, and
     DecodingCancelledError soon after `cancelled` returns True. An open file is not closed.
     """
-    samples = 0
-    for block in resampled(source, cancelled):
+    samples, levels, found = 0, Levels(), list[str]()
+    for block in resampled(source, cancelled, levels, found):
         samples += len(block)
         if max_seconds is not None and samples > max_seconds * SAMPLE_RATE:
             raise UserError(f"it is longer than {max_seconds:g} s; cut it")
@@ -57,12 +65,35 @@ def read_blocks(
             yield block
     if not samples:
         raise AudioError(Fault.EMPTY)
+    levels.check()
+    if (clipping := levels.find_clipping()) is not None:
+        found.append(str(clipping))
+    for warning in found:
+        log.warning("%s: %s", describe(source), warning)
+    if warnings is not None:
+        warnings += found
 
 
-def resampled(source: Source, cancelled: Cancelled) -> Iterator[Waveform]:
-    """The blocks (time,) of a recording at 16 kHz, as they are."""
+def describe(source: Source) -> str:
+    """The name of a recording in messages."""
+    source = source.file if isinstance(source, ChannelSource) else source
+    return str(source if isinstance(source, str | Path) else getattr(source, "label", "audio"))
+
+
+def resampled(
+    source: Source, cancelled: Cancelled, levels: Levels, warnings: list[str]
+) -> Iterator[Waveform]:
+    """The blocks (time,) of a recording at 16 kHz, as they are, and what is found before that."""
+
+    def measured(blocks: Iterator[Mono]) -> Iterator[Waveform]:
+        for block in blocks:
+            levels.add(block)
+            yield as_floats(block)
+
     if isinstance(source, tuple):
-        yield from resample_blocks(cut_samples(*source, cancelled), source[1])
+        mix = Mixer()
+        yield from resample_blocks(measured(cut_samples(*source, mix, cancelled)), source[1])
+        warnings += [mix.note] if mix.note else []
         return
     opened, channel = (
         (source.file, source.channel) if isinstance(source, ChannelSource) else (source, None)
@@ -70,17 +101,19 @@ def resampled(source: Source, cancelled: Cancelled) -> Iterator[Waveform]:
     with open_file(opened) as file, OpenRecording(file, cancelled, channel) as recording:
         if channel is not None and channel >= recording.channels:
             raise UserError(f"it has {recording.channels} channels, none with number {channel + 1}")
-        yield from resample_blocks(map(as_floats, recording.blocks()), recording.sample_rate)
+        yield from resample_blocks(measured(recording.blocks()), recording.sample_rate)
         if recording.note:
-            log.warning("%s: %s", name_source(opened) or "audio", recording.note)
+            warnings.append(recording.note)
 
 
-def cut_samples(samples: Samples, sample_rate: int, cancelled: Cancelled) -> Iterator[Waveform]:
+def cut_samples(
+    samples: Samples, sample_rate: int, mix: Mixer, cancelled: Cancelled
+) -> Iterator[Waveform]:
     """Blocks (time,) of samples (time,) or (time, channels) at their own rate."""
     if not LOWEST_RATE <= sample_rate <= HIGHEST_RATE:
         low = sample_rate < LOWEST_RATE
         raise AudioError(Fault.LOW_RATE if low else Fault.HIGH_RATE, f"{sample_rate} Hz")
-    mono = as_mono(samples)
+    mono = as_mono(samples, mix)
     for start in range(0, len(mono), BLOCK):
         if cancelled is not None and cancelled():
             raise DecodingCancelledError
@@ -119,6 +152,7 @@ def check_path(path: Path) -> None:
         entered = os.access(path, os.R_OK | os.X_OK)
         raise UserError(f"it is a folder {'without recordings' if entered else 'without access'}")
     if not path.exists():
-        raise UserError("no such file")
+        address = ADDRESS.match(str(path))
+        raise UserError("it is an address: download it first" if address else "no such file")
     if not path.is_file():  # opening a pipe would wait for its writer
         raise UserError("it is a pipe or a device, not a file")

@@ -29,8 +29,8 @@ def one_line_errors(folder: str | None = None, kind: type = TrainConfig) -> Iter
 
     Any other exception is a bug and keeps its traceback. With HYDRA_FULL_ERROR=1 in the
     environment every error shows its traceback. `folder` is the folder that Hydra created for the
-    job; it is removed if it is still empty at the end, unless it is the working directory, as for
-    `ser evaluate`. `kind` is the config in which keys are looked up.
+    job; it is removed if it is still empty at the end. `kind` is the config in which keys are
+    looked up.
     """
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
@@ -54,7 +54,7 @@ def one_line_errors(folder: str | None = None, kind: type = TrainConfig) -> Iter
     except KeyboardInterrupt as error:
         exit_interrupted(error)
     finally:
-        if folder is not None and Path(folder).absolute() != Path.cwd():
+        if folder is not None:
             with suppress(OSError):  # not empty
                 Path(folder).rmdir()
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -39,12 +40,13 @@ def launch(name: str, kind: type, words: list[str], job: Job) -> None:
     Hydra reads `sys.argv`, where the arguments are quoted for it. Inside the job it is as typed:
     Lightning starts further processes from it.
     """
-    typed = sys.argv
+    typed, working_folder = sys.argv, Path.cwd()
 
     @wraps(job)
     def run(composed: DictConfig) -> Any:
         sys.argv = typed
-        with one_line_errors(HydraConfig.get().runtime.output_dir, kind):
+        folder = HydraConfig.get().runtime.output_dir  # the working folder for `ser evaluate`
+        with one_line_errors(None if Path(folder) == working_folder else folder, kind):
             refuse_chdir()
             return job(composed)
 

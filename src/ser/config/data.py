@@ -227,6 +227,8 @@ class DataConfig:
         known = [*dict.fromkeys([*self.label_space, *LABELS, *self.merge])]
         for name, label in self.label_map.items():
             rule = f"{label} is not a class; {describe_labels(label or '', known)}"
+            if name in known and label not in known:
+                rule += f" (labels of the table come first: {{{label}: {name}}})"
             require(label is None or label in known, "data.label_map", name, rule)
 
     @property

@@ -56,14 +56,18 @@ def parse(source: str, text: str) -> dict[str, str | None]:
         node = yaml.compose(text, yaml.SafeLoader)
     except yaml.YAMLError as error:
         raise UserError(
-            f"{source} is not valid YAML or JSON: {' '.join(str(error).split())}"
+            f"{source} is not valid YAML or JSON: {' '.join(str(error).split())}; put words with"
+            " other characters than letters and digits into double quotes"
         ) from error
     if node is None:
         return {}
     if not isinstance(node, yaml.MappingNode) or not all(
         isinstance(part, yaml.ScalarNode) for pair in node.value for part in pair
     ):
-        raise UserError(f"{source}: a mapping such as {{anger: angry}} or a YAML file is expected")
+        raise UserError(
+            f"{source}: a mapping such as {{anger: angry}} is expected, or a YAML or JSON file with"
+            " one, without lists and without further mappings in it"
+        )
     found: dict[str, str | None] = {}
     for name, value in node.value:
         if name.value in found:
@@ -99,7 +103,11 @@ def quote(word: str | None) -> str:
 
 
 def quote_hydra(text: str) -> str:
-    """A quoted value of Hydra's grammar, where backslashes count only before a quote."""
+    """A quoted value of Hydra's grammar, where backslashes count only before a quote.
+
+    OmegaConf replaces `${name}`, unless a backslash precedes it.
+    """
+    text = re.sub(r"(\\*)\$\{", lambda found: 2 * found[1] + r"\${", text)
     escaped = re.sub(r'(\\*)"', lambda found: 2 * found[1] + r"\"", text)
     escaped = re.sub(r"(\\+)$", lambda found: 2 * found[1], escaped)
     return f'"{escaped}"'

@@ -12,6 +12,7 @@ from transformers import AutoConfig, AutoFeatureExtractor
 from ser.audio.recording import SAMPLE_RATE
 from ser.errors import HUB_HELP, UserError, first_line
 from ser.inference.ensemble import Ensemble, EnsembleNetwork, check_labels, find_ensemble
+from ser.inference.mistaken import HUB_NAME, explain_file, explain_folder, without_address
 from ser.models.build import UNREADABLE_WEIGHTS, find_family, lacks_extractor
 from ser.models.checkpoint import UNREADABLE, Checkpoint, explain_labels
 from ser.models.network import EmotionNetwork, network_class
@@ -54,6 +55,7 @@ def load_trained(source: str | Path) -> TrainedModel:
     """
     if not str(source):
         raise UserError("the name of the checkpoint is empty: is a shell variable not set?")
+    source = without_address(str(source))
     path = Path(source).expanduser()
     ensemble = find_ensemble(source)
     if ensemble is not None:
@@ -64,8 +66,8 @@ def load_trained(source: str | Path) -> TrainedModel:
     if not path.is_dir():
         # A name that begins with an existing folder, such as runs/none, is not a hub name.
         local = str(source).startswith((".", "/", "~")) or path.parent.is_dir()
-        if str(source).count("/") == 1 and not local:
-            return load_pretrained(str(source))
+        if HUB_NAME.fullmatch(source) and not local:
+            return load_pretrained(source)
         raise UserError(
             f"{source}: no such checkpoint; name a run folder, a .ckpt, an exported folder,"
             " or OWNER/NAME on the hub"
@@ -76,12 +78,26 @@ def load_trained(source: str | Path) -> TrainedModel:
 
 
 def find_checkpoint(source: str | Path) -> Path | None:
-    """The checkpoint file of a source; the best one of a run folder. None for other models."""
+    """The checkpoint file of a source; the best one of a run folder. None for other models.
+
+    Raises UserError for a file or folder that is neither.
+    """
     path = Path(source).expanduser()
+    if find_ensemble(path) is None and (problem := explain_mistake(path)):
+        raise UserError(f"{source} {problem}")
     if (path / CONFIG).is_file() or find_ensemble(path) is not None:
         return None
     candidates = (path, path / "checkpoints" / "best.ckpt", path / "best.ckpt")
     return next((each for each in candidates if each.is_file()), None)
+
+
+def explain_mistake(path: Path) -> str:
+    """Why a path is no model, or "" if it may be one, or is not there."""
+    if path.is_file():
+        return explain_file(path)
+    best = (path / "checkpoints" / "best.ckpt", path / "best.ckpt")
+    known = not path.is_dir() or any(each.is_file() for each in best)
+    return "" if known else explain_folder(path)
 
 
 def load_ensemble(file: Path) -> TrainedModel:
@@ -208,6 +224,11 @@ def read_pretrained(name: str) -> tuple[Any, Any, EmotionNetwork]:
         if local and any(map(is_lfs_pointer, Path(name).glob("*.safetensors"))):
             reason = "its weights are a Git LFS pointer: fetch them with `git lfs pull`"
             raise UserError(f"{name}: {reason}") from error
+        if "ignore_mismatched_sizes" in str(error):
+            raise UserError(
+                f"{name}: the weights have other shapes than {CONFIG} describes, such as another"
+                f" number of labels; restore {CONFIG}, or correct id2label in it"
+            ) from error
         raise UserError(
             f"{name} holds no audio classifier in safetensors"
             f"{'' if local else ', or is not available from the hub'} ({first_line(error)})"

@@ -8,7 +8,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ser.audio.recording import MIN_SECONDS, SAMPLE_RATE, Source, Waveform, name_source
+from ser.audio.recording import (
+    MIN_SECONDS,
+    SAMPLE_RATE,
+    AudioError,
+    Fault,
+    Source,
+    Waveform,
+    name_source,
+)
 from ser.errors import UserError
 from ser.inference.predictor import Predictor
 from ser.inference.settings import WindowConfig
@@ -76,10 +84,12 @@ def collect_clips(paths: Sequence[str], predictor: Predictor) -> list[Waveform]:
 
 
 def read_named(source: Source, sliding: WindowConfig) -> Iterator[Window]:
-    """The windows of a recording; raises UserError that names it."""
+    """The windows of a recording, even of a silent one; raises UserError that names it."""
     try:
         yield from read_windows(source, sliding)
     except ValueError as error:
+        if isinstance(error, AudioError) and error.fault == Fault.SILENT:
+            return
         raise UserError(f"--clips: {name_source(source) or 'standard input'}: {error}") from error
 
 

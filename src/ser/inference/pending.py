@@ -40,7 +40,8 @@ class PendingRecording:
 
     `coming` yields its windows, and `expected` counts those that are used. `rows` holds what was
     computed for these, probabilities (classes,) or features (size,), and `times` their starts and
-    ends in seconds. `error` says why the recording cannot be used.
+    ends in seconds. `error` says why the recording cannot be used, and `warnings`, complete once
+    all windows are read, what is wrong with it otherwise.
     """
 
     path: str | None
@@ -52,6 +53,7 @@ class PendingRecording:
     expected: int = 0
     read: bool = False
     error: str = ""
+    warnings: list[str] = field(default_factory=list)
 
     def read_windows(self, is_used: IsUsed) -> Iterator[Window]:
         """Yield the windows to compute. If the recording cannot be used, set `error`."""
@@ -113,6 +115,7 @@ class PendingRecording:
             channel=self.channel,
             abstained=abstained,
             adapted_to=adapted_to,
+            warnings=tuple(self.warnings),
         )
 
 
@@ -167,16 +170,18 @@ def take_complete(waiting: deque[PendingRecording]) -> Iterator[PendingRecording
 def open_ahead(sources: Iterable[Source], sliding: WindowConfig) -> Iterator[PendingRecording]:
     """Recordings in order; threads decode the first block of the next ones in advance."""
 
-    def begin(source: Source) -> Iterator[Window]:
-        windows = read_windows(source, sliding)
+    def begin(source: Source, warnings: list[str]) -> Iterator[Window]:
+        windows = read_windows(source, sliding, warnings=warnings)
         return chain(list(islice(windows, 1)), windows)
 
     with ThreadPoolExecutor(DECODERS) as threads:
         ahead: deque[PendingRecording] = deque()
         for source in sources:
             channel = source.channel + 1 if isinstance(source, ChannelSource) else None
-            coming = threads.submit(begin, source)
-            ahead.append(PendingRecording(name_source(source), coming, channel=channel))
+            warnings: list[str] = []
+            coming = threads.submit(begin, source, warnings)
+            name = name_source(source)
+            ahead.append(PendingRecording(name, coming, channel=channel, warnings=warnings))
             if len(ahead) > FILES_AHEAD:
                 yield ahead.popleft()
         yield from ahead

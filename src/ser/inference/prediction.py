@@ -54,6 +54,7 @@ class Prediction:
     the recording. `windows` is the timeline of a recording that was cut into windows, else empty.
     `channel`, counted from 1, is set if the channels of a file were predicted separately.
     `abstained`: the highest probability is below the threshold of the model, and `emotion` is None.
+    `warnings` say what is wrong with the recording, or how it was repaired.
     """
 
     path: str | None
@@ -64,6 +65,7 @@ class Prediction:
     channel: int | None = None
     abstained: bool = False
     adapted_to: AdaptedTo | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def segments(self) -> list[Segment]:
@@ -71,13 +73,15 @@ class Prediction:
         return merge(self.windows)
 
     def as_plain(self) -> dict[str, Any]:
-        """Plain values for JSON; channel, windows and segments only if there are any."""
+        """Plain values for JSON; channel, windows, segments and warnings only if there are any."""
         plain = without_channel(asdict(self))
         plain["seconds"] = round(self.seconds, 3)
         if not plain["abstained"]:
             del plain["abstained"]
         if self.adapted_to is None:
             del plain["adapted_to"]
+        if not self.warnings:
+            del plain["warnings"]
         if not plain.pop("windows"):
             return plain
         windows, segments = map(asdict, self.windows), map(asdict, self.segments)

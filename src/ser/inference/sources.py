@@ -16,7 +16,7 @@ from typing import BinaryIO, cast
 from ser.audio import sniff
 from ser.audio.recording import ChannelSource, name_source
 from ser.audio.sniff import SUFFIXES
-from ser.audio.stream import count_channels
+from ser.audio.stream import ADDRESS, count_channels
 from ser.errors import UserError
 from ser.preparation.tables.names import is_hub_name, is_table
 from ser.system.files import is_folder, list_files
@@ -203,6 +203,7 @@ def read_rows(source: str, speaker: str = "") -> Iterator[tuple[str | BinaryIO, 
         log.warning("%s: %s rows without a path skipped", source, f"{missing.sum():,}")
     names = table.rows["path"][~missing].str.strip()
     located = locate_files(names, table.folder)
+    located |= {name: name for name in names if ADDRESS.match(name)}  # reported in its place
     kept = [who for who, gone in zip(speakers, missing, strict=True) if not gone]
     yield from zip((located[name] for name in names), kept, strict=True)
 

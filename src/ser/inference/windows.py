@@ -37,13 +37,14 @@ def read_windows(
     *,
     cancelled: Callable[[], bool] | None = None,
     max_seconds: float | None = None,
+    warnings: list[str] | None = None,
 ) -> Iterator[Window]:
     """The windows of a recording in order, including silent ones.
 
     A recording no longer than the window is one window; otherwise the last window ends where the
     recording ends. Arguments and exceptions are those of `ser.audio.stream.read_blocks`.
     """
-    blocks = read_blocks(source, cancelled=cancelled, max_seconds=max_seconds)
+    blocks = read_blocks(source, cancelled=cancelled, max_seconds=max_seconds, warnings=warnings)
     return cut_blocks(blocks, sliding)
 
 

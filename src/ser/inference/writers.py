@@ -166,7 +166,7 @@ class Rows:
     def columns(self) -> list[str]:
         adapted = ["adapted_to", "adapted_clips"] if self.adapts else []
         probabilities = [f"p_{label}" for label in self.labels]
-        return [*self.key, "emotion", "seconds", *probabilities, *adapted, "error"]
+        return [*self.key, "emotion", "seconds", *probabilities, *adapted, "warnings", "error"]
 
     def row(self, result: Result) -> dict[str, Any]:
         row: dict[str, Any] = dict.fromkeys(self.columns)
@@ -178,6 +178,8 @@ class Rows:
         if self.adapts and result.adapted_to is not None:
             adapted = result.adapted_to
             row |= {"adapted_to": adapted.speaker, "adapted_clips": adapted.clips}
+        if result.warnings:
+            row["warnings"] = "; ".join(result.warnings)
         return row | {f"p_{label}": value for label, value in shown.items()}
 
 
@@ -211,7 +213,7 @@ class ParquetWriter:
         text, number = pyarrow.string(), pyarrow.float64()
         kinds = dict.fromkeys(self.rows.columns, number)
         kinds |= dict.fromkeys(
-            {"path", "emotion", "adapted_to", "error"} & set(self.rows.columns), text
+            {"path", "emotion", "adapted_to", "warnings", "error"} & set(self.rows.columns), text
         )
         kinds |= {"channel": pyarrow.int64()} if "channel" in kinds else {}
         segment = {"start": number, "end": number, "emotion": text, "probability": number}

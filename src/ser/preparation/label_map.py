@@ -10,15 +10,19 @@ from ser.config.mapping import show_override
 from ser.corpora.emotions import LABELS, SYNONYMS
 from ser.errors import UserError
 
-WHOLE = re.compile(r"\d+\.0")
+WHOLE = re.compile(r"0*(\d+)(?:\.0)?")
 BOOLEANS = ("true", "false", "yes", "no")  # resemble the names of emotions by chance
 MOST_ADVISED = 40  # labels in one command; beyond that a file is easier
 
 
 def fold(word: str) -> str:
-    """A label without case, in one Unicode form; pandas writes the label 0 as 0.0 beside NaN."""
+    """A label without case, in one Unicode form, and numbers in one form.
+
+    pandas writes the label 0 as 0.0 beside NaN, and spreadsheets write 01 as 1.
+    """
     plain = unicodedata.normalize("NFC", word.strip()).casefold()
-    return plain.removesuffix(".0") if WHOLE.fullmatch(plain) else plain
+    number = WHOLE.fullmatch(plain)
+    return number[1] if number else plain
 
 
 class LabelMap:
@@ -57,13 +61,18 @@ class LabelMap:
                     f" {', '.join(sorted(present.values()))}{hint}"
                 )
 
-    def explain_unknown(self, words: Iterable[str]) -> str:
-        """What unknown words may mean, and the command-line override that maps them all."""
+    def explain_unknown(self, words: Iterable[str], present: Iterable[str]) -> str:
+        """What unknown words may mean, and the command-line override that maps them all.
+
+        It keeps the entries of the map for which the table has one of the words in `present`.
+        """
+        folded = {fold(word) for word in present}
+        kept = {word: label for word, label in self.exact.items() if fold(word) in folded}
         unknown = [*dict.fromkeys(words)]
         meant = {word: self.suggest(word) for word in unknown}
         hints = [f"{word} means {label}" for word, label in meant.items() if label][:3]
         question = f"Perhaps {', '.join(hints)}? " if hints else ""
-        advice = show_override("data.label_map", {**self.exact, **meant})
+        advice = show_override("data.label_map", {**kept, **meant})
         if len(unknown) > MOST_ADVISED:
             advice = "data.label_map=FILE.yaml, with a line such as 'anger: angry' for each label"
         count = "it" if len(unknown) == 1 else f"all {len(unknown)} unknown labels"

@@ -5,6 +5,7 @@ Each step takes a Manifest and returns a new one. What a step removes from `utte
 """
 
 import hashlib
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from ser.audio.recording import Fault
 from ser.errors import UserError
 from ser.system.atomic import replacing
 
+log = logging.getLogger(__name__)
 COLUMNS = (
     "id", "corpus", "speaker", "gender", "age", "emotion", "intended", "perceived", "agreement",
     "intensity", "sentence", "start", "end", "seconds", "sample_rate", "channels", "format",
@@ -164,8 +166,18 @@ def measure(manifest: Manifest, cache: AudioCache) -> Manifest:
     notes = table["note"].str.cat(clips["note"], sep="; ").str.strip("; ")
     measured = replace(manifest, utterances=table.join(facts).assign(note=notes)[list(COLUMNS)])
     measured = measured.drop(clips["fault"], clips["detail"])
+    log_notes(clips[(clips["note"] != "") & (clips["fault"] == "")])
     check_present(measured, manifest)
     return measured
+
+
+def log_notes(noted: pd.DataFrame) -> None:
+    """Log how many files are used although something is wrong with them, with examples."""
+    if noted.empty:
+        return
+    examples = noted.drop_duplicates("note")[:EXAMPLES]
+    shown = ", ".join(f"{each.path} ({each.note})" for each in examples.itertuples())
+    log.warning("%s files are used with a note, such as %s", f"{len(noted):,}", shown)
 
 
 def check_present(manifest: Manifest, before: Manifest) -> None:

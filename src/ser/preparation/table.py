@@ -14,6 +14,7 @@ from ser.preparation.label_map import LabelMap
 from ser.preparation.manifest import DROPPED_COLUMNS, Manifest, Reason
 from ser.preparation.scan import complete
 from ser.preparation.tables.files import (
+    explain_address,
     extract,
     find_file,
     locate_files,
@@ -107,10 +108,12 @@ def check_labels(rows: pd.DataFrame, table: Table, labels: LabelMap) -> None:
     """Raise UserError for labels that are unknown or missing, with a command that maps them."""
     known = {word: word in labels for word in rows["emotion"].unique()}
     unknown = [word for word, is_known in known.items() if not is_known]
+    votes_of = [word for votes in rows["perceived"].unique() for word in votes.split(":") if votes]
+    present = [*known, *votes_of]
 
     def explain(row: Any) -> str:
         named = f"emotion {row['emotion']!r} is unknown" if row["emotion"] else "emotion is missing"
-        return f"{named}; {labels.explain_unknown(unknown)}"
+        return f"{named}; {labels.explain_unknown(unknown, present)}"
 
     refuse(~rows["emotion"].map(known).astype(bool), rows, table, explain)
     voted = {
@@ -122,7 +125,7 @@ def check_labels(rows: pd.DataFrame, table: Table, labels: LabelMap) -> None:
         odd = [word for word in row["perceived"].split(":") if word not in labels]
         return (
             f"perceived {row['perceived']!r} is not a label, or several such as angry:fear;"
-            f" {labels.explain_unknown(odd)}"
+            f" {labels.explain_unknown(odd, present)}"
         )
 
     refuse(~rows["perceived"].map(voted).astype(bool), rows, table, explain_votes)
@@ -138,6 +141,10 @@ def check_rows(rows: pd.DataFrame, table: Table) -> None:
         lambda row: f"path {row['path']!r} holds a line break or another control character;"
         " rename the file",
     )  # fmt: skip
+    if table.audio is None:
+        hints = {path: explain_address(path) for path in rows["path"].unique()}
+        remote = rows["path"].map(hints) != ""
+        refuse(remote, rows, table, lambda row: f"path {row['path']}: {hints[row['path']]}")
     endless = rows[["start", "end"]].isin([np.inf, -np.inf]).any(axis=1)
     refuse(
         endless, rows, table, lambda row: f"start {row['start']} or end {row['end']} is infinite"

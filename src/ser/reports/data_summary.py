@@ -162,9 +162,7 @@ def list_repairs(card: DataCard) -> list[str]:
     )
     repairs = [f"{number:,} {words}" for number, words in kinds if number]
     notes = table.loc[table["note"] != "", "note"].value_counts()
-    return repairs + [
-        f"{number:,} with an irregular name: {note}" for note, number in notes.items()
-    ]
+    return repairs + [f"{number:,} noted: {note}" for note, number in notes.items()]
 
 
 def has_votes(card: DataCard) -> bool:

@@ -30,15 +30,19 @@ class LongRecording(Exception):  # noqa: N818
 
 
 def decode_upload(
-    file: BinaryIO, seconds: float, too_long: Exception, cancelled: Callable[[], bool]
+    file: BinaryIO,
+    seconds: float,
+    too_long: Exception,
+    cancelled: Callable[[], bool],
+    warnings: list[str] | None = None,
 ) -> Generator[Waveform, None, None]:
-    """Yield consecutive blocks (time,) of an upload, mono at 16 kHz.
+    """Yield consecutive blocks (time,) of an upload, mono at 16 kHz; see `read_blocks`.
 
     Raises `too_long` after more than `seconds`, DecodingCancelledError once `cancelled` returns
     true, and UserError if the upload is not a readable recording.
     """
     samples = 0
-    for block in read_blocks(file, cancelled=cancelled):
+    for block in read_blocks(file, cancelled=cancelled, warnings=warnings):
         samples += len(block)
         if samples > seconds * SAMPLE_RATE:
             raise too_long
@@ -91,7 +95,10 @@ class Decoders:
         return self.short.waiting + self.long.waiting
 
     async def read_short(
-        self, file: BinaryIO, consume: Callable[[Iterator[Waveform]], Result]
+        self,
+        file: BinaryIO,
+        consume: Callable[[Iterator[Waveform]], Result],
+        warnings: list[str] | None = None,
     ) -> Result:
         """The result of `consume` for the blocks of a recording; raises LongRecording.
 
@@ -99,16 +106,19 @@ class Decoders:
         """
         seconds = min(SHORT_SECONDS, self.limits.audio_seconds)
         async with self.short.slots:
-            decoding = Decoding(self.threads, file, seconds, LongRecording())
+            decoding = Decoding(self.threads, file, seconds, LongRecording(), warnings)
             return await decoding.run(lambda: consume(decoding.short_blocks()))
 
     @asynccontextmanager
-    async def open_long(self, file: BinaryIO) -> AsyncIterator["Decoding"]:
+    async def open_long(
+        self, file: BinaryIO, warnings: list[str] | None = None
+    ) -> AsyncIterator["Decoding"]:
         """A recording of any length up to the limit; it is closed when its thread has stopped."""
         too_long = UserError(self.limits.too_long)
         async with self.long.enter(), self.long.slots:
             file.seek(0)
-            decoding = Decoding(self.threads, file, self.limits.audio_seconds, too_long)
+            longest = self.limits.audio_seconds
+            decoding = Decoding(self.threads, file, longest, too_long, warnings)
             with closing(decoding.blocks):
                 yield decoding
 
@@ -130,11 +140,16 @@ class Decoding:
     """One upload and its blocks (time,) at 16 kHz, which threads of a pool consume."""
 
     def __init__(
-        self, threads: ThreadPoolExecutor, file: BinaryIO, seconds: float, too_long: Exception
+        self,
+        threads: ThreadPoolExecutor,
+        file: BinaryIO,
+        seconds: float,
+        too_long: Exception,
+        warnings: list[str] | None = None,
     ) -> None:
         self.threads, self.file = threads, file
         self._cancelled = threading.Event()
-        self.blocks = decode_upload(file, seconds, too_long, self._cancelled.is_set)
+        self.blocks = decode_upload(file, seconds, too_long, self._cancelled.is_set, warnings)
 
     def short_blocks(self) -> Iterator[Waveform]:
         """As `blocks`; raises LongRecording before decoding if the header declares a long one."""

@@ -27,6 +27,9 @@ class PredictionResponse(BaseModel):
     windows: list[WindowPrediction] | None = None
     segments: list[Segment] | None = None
     adapted_to: AdaptedTo | None = None
+    warnings: list[str] | None = Field(
+        None, description="What is wrong with the recording, or how it was repaired."
+    )
 
 
 class ModelInfo(BaseModel):

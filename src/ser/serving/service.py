@@ -35,10 +35,13 @@ class UploadWindows:
     coming: Iterator[Window]
 
     @classmethod
-    def cut(cls, blocks: Iterator[Waveform], config: WindowConfig) -> "UploadWindows":
+    def cut(
+        cls, blocks: Iterator[Waveform], config: WindowConfig, warnings: list[str]
+    ) -> "UploadWindows":
+        """`warnings` is the list to which decoding adds."""
         coming: Future[Iterator[Window]] = Future()
         coming.set_result(limit_windows(cut_blocks(blocks, config)))
-        recording = PendingRecording(None, coming)
+        recording = PendingRecording(None, coming, warnings=warnings)
         return cls(recording, recording.read_windows(not_silent))
 
     def read(self, count: int) -> list[Window]:
@@ -96,9 +99,10 @@ class Service:
 
     async def _predict_short(self, file: BinaryIO, config: WindowConfig) -> PendingRecording | None:
         """The recording with its predictions; None if it or its windows make a long one."""
+        warnings: list[str] = []
 
         def read(blocks: Iterator[Waveform]) -> tuple[PendingRecording, list[Window]]:
-            upload, seconds, windows = UploadWindows.cut(blocks, config), 0.0, []
+            upload, seconds, windows = UploadWindows.cut(blocks, config, warnings), 0.0, []
             for window in upload.coming:
                 windows.append(window)
                 seconds += window.end - window.start
@@ -107,7 +111,7 @@ class Service:
             return upload.recording, windows
 
         try:
-            recording, windows = await self.decoders.read_short(file, read)
+            recording, windows = await self.decoders.read_short(file, read, warnings)
         except LongRecording:
             return None
         await self._evaluate(recording, windows)
@@ -115,8 +119,9 @@ class Service:
 
     async def _predict_long(self, file: BinaryIO, config: WindowConfig) -> PendingRecording:
         """The recording with its predictions; windows are decoded while others are evaluated."""
-        async with self.decoders.open_long(file) as decoding:
-            upload = UploadWindows.cut(decoding.blocks, config)
+        warnings: list[str] = []
+        async with self.decoders.open_long(file, warnings) as decoding:
+            upload = UploadWindows.cut(decoding.blocks, config, warnings)
 
             async def read() -> list[Window]:
                 return await decoding.run(lambda: upload.read(self.batch_size))

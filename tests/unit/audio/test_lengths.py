@@ -9,7 +9,7 @@ import soundfile
 from recording_formats import RATE, WITH_LIBSNDFILE, WITH_PYAV, speech
 
 from ser.audio import mpeg
-from ser.audio.decode import decode
+from ser.audio.decode import decode, load
 from ser.audio.recording import AudioError, Fault
 from ser.audio.splice import Peek, whole_file
 from ser.audio.stream import read_blocks
@@ -216,6 +216,12 @@ def test_a_variable_bit_rate_without_a_length_is_read_to_its_end():
     assert length_of(stream) == pytest.approx(10 * RATE, abs=3 * 1152)
     estimate = soundfile.SoundFile(io.BytesIO(stream)).frames
     assert estimate < 9 * RATE  # else this does not test what it is for
+
+
+def test_a_file_of_variable_bit_rate_gives_what_its_bytes_give(tmp_path):
+    stream = frames_of(write_mp3(PAUSE, bitrate_mode="VARIABLE"))
+    (tmp_path / "a.mp3").write_bytes(stream)
+    assert len(load(tmp_path / "a.mp3")) == length_of(stream)
 
 
 @pytest.mark.parametrize("count", [1, 10, 10_000])

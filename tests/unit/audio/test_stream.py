@@ -138,12 +138,12 @@ def test_blocks_are_small(rate, channels, tmp_path):
 @pytest.mark.parametrize("samples", [0, 1, 2, 10])
 @pytest.mark.parametrize("rate", [8000, 16_000, 48_000])
 def test_next_to_nothing(samples, rate, tmp_path):
-    path = write(tmp_path / "a.wav", np.full(samples, 0.5), rate)
+    path = write(tmp_path / "a.wav", 0.5 * (-1.0) ** np.arange(samples), rate)
     expected = round(samples * SAMPLE_RATE / rate)
-    if expected == 0:
+    if expected == 0 or samples == 1:
         with pytest.raises(AudioError) as raised:
             list(read_blocks(path))
-        assert raised.value.fault == Fault.EMPTY
+        assert raised.value.fault == (Fault.SILENT if expected else Fault.EMPTY)
     else:
         assert len(np.concatenate(list(read_blocks(path)))) == pytest.approx(expected, abs=1)
 
@@ -235,7 +235,8 @@ def test_no_sample_comes_from_memory_that_was_not_written(recordings, tmp_path):
     for byte in ("1", "170", "255"):  # what the allocator fills memory with
         environment = {"MALLOC_PERTURB_": byte, "PYTHONPATH": ":".join(sys.path)}
         done = subprocess.run(run, capture_output=True, check=True, text=True, env=environment)
-        assert done.stderr == ""
+        lines = done.stderr.splitlines()  # of ours, each about a recording
+        assert all(line.startswith(str(tmp_path)) for line in lines)
         answers.add(done.stdout)
     assert len(answers) == 1
 

@@ -2,8 +2,9 @@ import shlex
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from ser.config.mapping import as_mapping, show_override
 from ser.errors import UserError
@@ -12,13 +13,21 @@ WORDS = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), m
 
 
 def paste(command: str) -> object:
-    """The value that Hydra reads after a shell has read the command."""
+    """The value that OmegaConf gives after a shell and Hydra have read the command."""
     [argument] = shlex.split(command)
-    return OverridesParser.create().parse_override(argument).value()
+    value = OverridesParser.create().parse_override(argument).value()
+    resolved = OmegaConf.to_container(OmegaConf.create({"key": value}), resolve=True)
+    assert isinstance(resolved, dict)
+    return resolved["key"]
 
 
-@settings(deadline=None, max_examples=50)
-@given(st.dictionaries(WORDS, WORDS | st.none(), max_size=5))
+SPECIAL = st.text(alphabet="${}\\\"':.,x ", max_size=8)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.dictionaries(WORDS | SPECIAL, WORDS | SPECIAL | st.none(), max_size=5))
+@example({"${x}": None})
+@example({"${oc.env:HOME}": "angry", "\\${x}": None, "${": "sad"})
 def test_a_shown_mapping_is_read_back_unchanged(mapping):
     command = show_override("data.label_map", mapping)
     assert as_mapping("data.label_map", paste(command)) == mapping

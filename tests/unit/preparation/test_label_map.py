@@ -5,6 +5,7 @@ import shlex
 import pandas as pd
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
 from ser.config.data import DataConfig
 from ser.config.mapping import as_mapping
@@ -22,6 +23,7 @@ LABELS = {
     "missing": ["", "happy"],
     "other spellings": ["ANGER", "Joy "],
     "quotes": ["it's", 'so "so"'],
+    "interpolations": ["${x}", "${oc.env:HOME}", "a\\${b}"],
     "symbols": ["a:b", "{x}", "c\\d", "#1", "$HOME", "null", "yes", "1.0", "[sad]"],
 }
 
@@ -41,10 +43,44 @@ def test_printed_advice_runs_when_pasted_into_a_shell(tmp_path, write_tone, word
     [argument] = shlex.split(advice[0])
     override = OverridesParser.create().parse_override(argument)
     assert override.key_or_group == "data.label_map"
+    read = OmegaConf.create({"map": override.value()})  # as a config holds it
+    resolved = OmegaConf.to_container(read, resolve=True)
+    assert isinstance(resolved, dict)
     done = scan_table(
-        tmp_path / "my.csv", DataConfig(corpora=[], table="x", label_map=override.value())
+        tmp_path / "my.csv", DataConfig(corpora=[], table="x", label_map=resolved["map"])
     )
     assert len(done.utterances) + len(done.dropped) == len(words)
+
+
+@pytest.mark.parametrize("kind", ["yaml", "json"])
+@pytest.mark.parametrize("words", [["0", "1"], ["00", "01"], ["0.0", "1.0"]])
+def test_files_may_have_numbers_as_keys(tmp_path, write_tone, kind, words):
+    write_tone(tmp_path / "a.wav")
+    content = {"yaml": "0: angry\n01: sad\n", "json": '{"0": "angry", "1": "sad"}'}[kind]
+    (tmp_path / f"map.{kind}").write_text(content)
+    pd.DataFrame({"path": ["a.wav", "b.wav"], "emotion": words}).to_csv(tmp_path / "my.csv")
+    data = DataConfig(corpora=[], table="x", label_map=str(tmp_path / f"map.{kind}"))
+    done = scan_table(tmp_path / "my.csv", data, check=True)
+    assert done.utterances["intended"].tolist() == ["angry", "sad"]
+
+
+def test_advice_leaves_out_entries_that_the_table_does_not_need(tmp_path):
+    pd.DataFrame({"path": ["a.wav", "b.wav"], "emotion": ["0", "1"]}).to_csv(tmp_path / "my.csv")
+    with pytest.raises(UserError) as caught:
+        scan_table(
+            tmp_path / "my.csv",
+            DataConfig(corpora=[], table="x", label_map={"7": "angry", "0": "sad"}),
+        )
+    advice = re.search(r"'data\.label_map=.*'(?= \(null)", str(caught.value))
+    assert advice is not None
+    [argument] = shlex.split(advice[0])
+    value = OverridesParser.create().parse_override(argument).value()
+    assert as_mapping("data.label_map", value) == {"0": "sad", "1": None}
+
+
+def test_a_map_from_classes_to_labels_is_turned_round_in_the_message():
+    with pytest.raises(UserError, match=r"\{0: angry\}"):
+        LabelMap(DataConfig(corpora=[], table="x", label_map={"angry": "0"}))
 
 
 def test_known_words_are_suggested_and_others_are_left_out(own_table, build_table):
@@ -126,7 +162,7 @@ def test_a_number_is_found_in_the_form_that_pandas_writes():
 
 def test_booleans_are_not_taken_for_misspelt_emotions():
     labels = LabelMap(DataConfig(corpora=[], table="t.csv"))
-    assert "null" in labels.explain_unknown(["True"])
+    assert "null" in labels.explain_unknown(["True"], ["True"])
 
 
 def test_a_map_that_leaves_everything_out_is_one_message(own_table, build_table):

@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path, PurePath, PureWindowsPath
 
+from ser.audio.stream import ADDRESS
 from ser.preparation.tables.raw import Embedded
 from ser.system.atomic import locked, writing_folder
 from ser.system.files import identify
@@ -20,6 +21,15 @@ LONGEST_NAME = 200  # bytes
 def with_slashes(name: str) -> str:
     """The path with the separators of this system; Windows writes backslashes."""
     return name if os.sep == "\\" else PureWindowsPath(name).as_posix() if "\\" in name else name
+
+
+def explain_address(name: str) -> str:
+    """What to do about a path that is an address, such as https://host/a.wav; "" for others."""
+    if not ADDRESS.match(name):
+        return ""
+    if name.lower().startswith("file:"):
+        return "write the path without file://"
+    return "it is an address: download the recordings, and write the paths of the files"
 
 
 def locate_files(names: Iterable[str], folder: Path) -> dict[str, str]:

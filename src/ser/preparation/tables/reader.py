@@ -3,12 +3,14 @@
 import gzip
 import io
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from ser.audio.sniff import SUFFIXES
+from ser.corpora.emotions import LABELS, SYNONYMS
 from ser.errors import UserError
 from ser.preparation.tables import hub
 from ser.preparation.tables.arrow import ArrowFile, find_files, read_arrow
@@ -17,12 +19,13 @@ from ser.preparation.tables.delimited import decode_text, read_delimited
 from ser.preparation.tables.kaldi import is_kaldi, read_kaldi
 from ser.preparation.tables.names import is_hub_name
 from ser.preparation.tables.raw import Embedded, RawTable, reporting_damaged_table, show_columns
-from ser.preparation.tables.structured import read_excel, read_json
+from ser.preparation.tables.structured import EXAMPLE, read_excel, read_json
 from ser.system.files import LFS_POINTER
 
 log = logging.getLogger(__name__)
 # The first bytes of files that are not text.
 WORKBOOK, OLD_WORKBOOK, GZIP = b"PK\3\4", b"\xd0\xcf\x11\xe0", b"\x1f\x8b"
+JSON = (".json", ".jsonl", ".ndjson")
 MOST_BYTES = 2**30  # of a compressed table
 PARQUET, ARROW_FILE, ARROW_STREAM = b"PAR1", b"ARROW1", b"\xff\xff\xff\xff"
 
@@ -73,12 +76,31 @@ def check_columns(
     """Raise UserError if the table has no rows, or no column of paths or emotions if wanted."""
     for name in ("path", "emotion"):
         if name in wanted and name not in rows:
+            if files := [name for name in raw.header if names_file(name)]:
+                raise UserError(f"{source} {explain_files(raw.header, files[0], source)}")
             raise UserError(
                 f"{source} has no column {name!r}, only {show_columns(raw.header)}; name it with"
                 f" 'data.columns={{{name}: COLUMN}}'"
             )
     if rows.empty:
         raise UserError(f"{source} has no rows")
+
+
+def names_file(cell: str) -> bool:
+    return any(Path(word).suffix.lower() in SUFFIXES for word in cell.split())
+
+
+def explain_files(header: Sequence[str], file: str, source: str | Path) -> str:
+    """What is wrong with a table whose names of columns are files."""
+    if Path(source).suffix.lower() in JSON:
+        return f"has files as keys, such as {file}: write a list such as {EXAMPLE}"
+    words = {word.casefold() for word in (*LABELS, *SYNONYMS)}
+    names = [
+        "path" if names_file(cell) else "emotion" if cell.casefold() in words else f"column{number}"
+        for number, cell in enumerate(header, 1)
+    ]
+    first, better = show_columns(header), ", ".join(names)
+    return f"has no header: its first row is {first}; add a row before it, such as {better}"
 
 
 def open_table(source: str | Path, chosen: Mapping[str, str | None]) -> RawTable:
@@ -110,7 +132,7 @@ def open_table(source: str | Path, chosen: Mapping[str, str | None]) -> RawTable
         raise UserError(f"{path} is a Git LFS pointer; fetch the table with `git lfs pull`")
     notes: list[str] = []
     text = decode_text(path, content, notes)
-    if text.lstrip().startswith(("{", "[")):
+    if text.lstrip().startswith(("{", "[")) or path.suffix.lower() in JSON:
         return read_json(path, text, notes)
     return read_delimited(path, text, known_names(chosen), notes)
 

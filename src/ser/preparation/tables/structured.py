@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,13 @@ import pandas as pd
 
 from ser.errors import UserError, optional_dependency
 from ser.preparation.tables.arrow import spell
+from ser.preparation.tables.columns import guess
 from ser.preparation.tables.delimited import pick
 from ser.preparation.tables.raw import RawTable, check_header, text_frame
+
+EXAMPLE = '[{"path": "a.wav", "emotion": "sad"}]'
+NESTED = {dict: "an object", list: "a list"}
+KINDS = {**NESTED, str: "text", bool: "true or false", int: "a number", float: "a number"}
 
 
 def read_json(path: Path, text: str, notes: list[str]) -> RawTable:
@@ -19,38 +25,97 @@ def read_json(path: Path, text: str, notes: list[str]) -> RawTable:
 
     Raises UserError, which names the row, for anything else.
     """
-    numbered = read_whole(path, text) or read_lines(path, text)
+    whole = read_whole(path, text, notes)
+    numbered = read_lines(path, text) if whole is None else whole
     header: dict[str, None] = {}
     for number, record in numbered:
         if not isinstance(record, dict):
-            raise UserError(f"{path}, row {number}: not an object such as {{'path': 'a.wav'}}")
+            kind = KINDS.get(type(record), "nothing")
+            raise UserError(
+                f"{path}, row {number}, is {kind}: write a list of objects, such as {EXAMPLE}, or"
+                " one object per line"
+            )
         header |= dict.fromkeys(record)
+    if not header:
+        raise UserError(f"{path} has no rows: write objects into it, such as {EXAMPLE}")
     check_header(path, list(header))
     rows = [[spell_json(record.get(name)) for name in header] for _, record in numbered]
     frame = text_frame(list(header), rows, [number for number, _ in numbered])
     folder = path.absolute().parent
-    return RawTable(path.stem, folder, list(header), partial(pick, frame), notes=notes)
+
+    def load(names: Sequence[str]) -> pd.DataFrame:
+        check_flat(path, numbered, names)
+        return pick(frame, names)
+
+    return RawTable(path.stem, folder, list(header), load, notes=notes)
 
 
-def read_whole(path: Path, text: str) -> list[tuple[int, Any]]:
-    """Numbered records of a file that is one JSON value; empty if it is not."""
+def check_flat(path: Path, numbered: list[tuple[int, Any]], names: Sequence[str]) -> None:
+    """Raise UserError if one of these columns has values with values in them."""
+    for number, record in numbered:
+        for name in names:
+            if kind := NESTED.get(type(record.get(name))):
+                raise UserError(
+                    f"{path}, row {number}: {name!r} is {kind}; write text or a number, as in"
+                    f" {EXAMPLE}, or choose another column with data.columns"
+                )
+
+
+def read_whole(path: Path, text: str, notes: list[str]) -> list[tuple[int, Any]] | None:
+    """Numbered records of a file that is one JSON value; None if it has one on each line."""
     try:
         value = json.loads(text, object_pairs_hook=partial(as_record, path))
     except UserError:
         raise
-    except ValueError:
-        return []
-    if (
-        isinstance(value, dict)
-        and value
-        and all(isinstance(v, dict | list) for v in value.values())
-    ):
-        try:
-            value = pd.DataFrame(value).astype(object).to_dict("records")  # columns, by row label
-        except ValueError as error:
-            raise UserError(f"{path} holds columns of different lengths: {error}") from error
+    except json.JSONDecodeError as error:
+        if is_json(text.lstrip().partition("\n")[0]):
+            return None
+        raise UserError(
+            f"{path} is not valid JSON in line {error.lineno}, column {error.colno} ({error.msg}):"
+            f" it may be cut off; write a list such as {EXAMPLE}, or one object per line without"
+            " commas between them"
+        ) from error
+    if isinstance(value, dict) and not guess("path", list(value)):
+        value = find_records(path, value, notes)
+    elif isinstance(value, dict) and all(isinstance(v, dict | list) for v in value.values()):
+        value = read_columns(path, value)
     records = value if isinstance(value, list) else [value]
     return list(enumerate(records, 1))
+
+
+def find_records(path: Path, value: dict[str, Any], notes: list[str]) -> Any:
+    """The only list of objects in an object, or its columns, or the object itself."""
+    inner = [
+        name
+        for name, other in value.items()
+        if isinstance(other, list) and other and all(isinstance(each, dict) for each in other)
+    ]
+    if len(inner) == 1:
+        notes.append(f"its rows are read from {inner[0]!r}")
+        return value[inner[0]]
+    if value and all(isinstance(each, dict | list) for each in value.values()):
+        return read_columns(path, value)
+    return value
+
+
+def read_columns(path: Path, columns: dict[str, Any]) -> list[dict[str, Any]]:
+    """Records of columns by row label; raises UserError if they have different lengths."""
+    try:
+        frame = pd.DataFrame(columns).astype(object)
+    except ValueError as error:
+        raise UserError(
+            f"{path} is neither a list of objects nor columns of one length ({error}): write a list"
+            f" such as {EXAMPLE}"
+        ) from error
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+
+
+def is_json(line: str) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
 
 
 def read_lines(path: Path, text: str) -> list[tuple[int, Any]]:

@@ -15,7 +15,7 @@ export function begin(name, { live = false } = {}) {
   $("result").hidden = false;
   $("name").textContent = name;
   $("answer").textContent = live ? "Listening…" : "Predicting…";
-  for (const id of ["mel", "segments", "listing", "wave"]) $(id).hidden = true;
+  for (const id of ["mel", "segments", "listing", "wave", "warnings"]) $(id).hidden = true;
   for (const id of ["axis", "legend", "rows", "segments", "history"]) $(id).replaceChildren();
   for (const id of ["player", "tracks"]) $(id).hidden = live;
   for (const id of ["timeline", "latency"]) $(id).hidden = !live;
@@ -28,8 +28,10 @@ export function replaceSource(element, blob) {
   element.src = URL.createObjectURL(blob);
 }
 
-export function showPrediction({ emotion, probabilities, seconds, segments }) {
+export function showPrediction({ emotion, probabilities, seconds, segments, warnings = [] }) {
   length = seconds;
+  $("warnings").textContent = warnings.length ? `Warning: ${warnings.join("; ")}.` : "";
+  $("warnings").hidden = !warnings.length;
   showAnswer(emotion, probabilities, segments ? `, mean over ${seconds.toFixed(1)} s` : "");
   if (segments) showSegments(segments);
   showAxis();

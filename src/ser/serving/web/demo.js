@@ -85,9 +85,13 @@ async function take(blob, name) {
     if (audio) drawWave(audio);
     const long = !audio || audio.duration > 2 * settings.window;
     const query = long ? `?window=${settings.window}&hop=${settings.hop}` : "";
-    const { answer, file } = await sendReadable(`predict${query}`, blob, name, audio);
+    const { answer, file, refusal } = await sendReadable(`predict${query}`, blob, name, audio);
     const prediction = await answer.json();
     if (mine !== turn) return;
+    if (refusal) {
+      const warning = `this is what the browser decodes, because ${refusal}`;
+      prediction.warnings = [warning, ...(prediction.warnings ?? [])];
+    }
     showPrediction(prediction);
     const picture = await (await send("log-mel", file)).blob();
     if (mine !== turn) return;
@@ -113,7 +117,7 @@ async function sendReadable(path, blob, name, audio) {
   } catch (error) {
     if (!audio || !(error instanceof Refused) || error.status !== 422) throw error;
     const file = encodeWav(audio);
-    return { answer: await send(path, file), file };
+    return { answer: await send(path, file), file, refusal: describe(error) };
   }
 }
 

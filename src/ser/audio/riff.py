@@ -1,0 +1,84 @@
+"""Chunks of WAV, RF64 and AVI files; see `ser.audio.chunks`."""
+
+import struct
+
+from ser.audio.chunks import (
+    CHUNK_ID,
+    RIFF,
+    RIFX,
+    STREAMED_64,
+    Chunk,
+    check_held,
+    find_chunk,
+    find_rest,
+    note_rest,
+    patched,
+    read_chunks,
+    whole,
+)
+from ser.audio.recording import MAX_CHANNELS, AudioError, Fault
+from ser.audio.splice import Part, Peek
+
+LISTS = {b"RIFF", b"LIST"}  # chunks that hold a name and further chunks
+PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
+
+
+def survey_wav(peek: Peek) -> list[Part]:
+    order, layout = (">", RIFX) if peek(0, 4) == b"RIFX" else ("<", RIFF)
+    data = find_chunk(peek, layout, 12, b"data")
+    byte_rate = check_format(peek, order, find_chunk(peek, layout, 12, b"fmt "))
+    check_held(peek, data)
+    end = data.start + data.size + data.size % 2
+    rest = find_rest(peek, layout, end, b"RIFF", b"RIFX", b"data")
+    if data.size == 0 and rest < peek.size:  # libsndfile reads none
+        return patched(peek, data.start - 4, b"\xff" * 4)
+    note = note_rest(peek, rest, byte_rate)
+    [stated] = struct.unpack(f"{order}I", peek(4, 4))
+    if note and rest == end and 0 <= stated + 8 - peek.size + 1 <= 9:
+        # The size of the file is right, give or take a header, and that of the samples is not.
+        return patched(peek, data.start - 4, struct.pack(f"{order}I", peek.size - data.start))
+    return whole(peek, note)
+
+
+def check_format(peek: Peek, order: str, chunk: Chunk) -> int:
+    """The bytes per second; raises AudioError for a number of channels that cannot be right."""
+    head = peek(chunk.start, 16).ljust(16, b"\0")
+    codec, channels, _, byte_rate, size, bits = struct.unpack(f"{order}HHIIHH", head)
+    if not 1 <= channels <= MAX_CHANNELS:
+        raise AudioError(Fault.UNSUPPORTED, f"{channels:,} channels")
+    plain = codec in (PCM, FLOAT, EXTENSIBLE) and size > 0
+    if plain and (size % channels or 8 * size < channels * bits):
+        detail = f"{channels} channels of {bits} bits do not fit into {size} bytes"
+        raise AudioError(Fault.DAMAGED, f"its header is wrong: {detail}")
+    return byte_rate
+
+
+def survey_rf64(peek: Peek) -> list[Part]:
+    sizes = find_chunk(peek, RIFF, 12, b"ds64")
+    data = find_chunk(peek, RIFF, 12, b"data")
+    size, left = int.from_bytes(peek(sizes.start + 8, 8), "little"), peek.size - data.start
+    if 0 < size < STREAMED_64:
+        check_held(peek, Chunk(b"data", data.start, size), STREAMED_64)
+        rest = find_rest(peek, RIFF, data.start + size + size % 2, b"RF64", b"RIFF", b"data")
+        return whole(peek, note_rest(peek, rest))
+    return patched(peek, sizes.start + 8, left.to_bytes(8, "little"))
+
+
+def survey_avi(peek: Peek) -> list[Part]:
+    """The file, if its chunks follow each other up to its end: demuxers leave out what is between.
+
+    A part of a large file is a further RIFF chunk.
+    """
+    check_held(peek, next(read_chunks(peek, RIFF, 0)))
+    place = 0
+    while place + 8 <= peek.size:
+        head = peek(place, 12)
+        if head.startswith(b"RIFF") and place and head[8:] == b"AVI ":
+            raise AudioError(Fault.SEVERAL)
+        if not CHUNK_ID.fullmatch(head[:4]):
+            break
+        size = int.from_bytes(head[4:8], "little")
+        place += 12 if head[:4] in LISTS else 8 + size + size % 2
+    if place + 8 <= peek.size and place < 8 + int.from_bytes(peek(4, 4), "little"):
+        raise AudioError(Fault.DAMAGED, f"there is no AVI chunk at byte {place:,}")
+    return whole(peek, note_rest(peek, place))

@@ -1,0 +1,108 @@
+"""Tables of unusual shapes are read, or one message says what to change."""
+
+import json
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from ser.config.data import DataConfig
+from ser.errors import UserError
+from ser.inference.sources import read_paths
+from ser.preparation.table import scan_table
+
+ROWS = [{"path": f"{n}.wav", "emotion": label} for n, label in enumerate(["angry", "sad", "happy"])]
+FRAME = pd.DataFrame(ROWS)
+
+
+@pytest.fixture
+def folder(tmp_path, write_tone):
+    for row in ROWS:
+        write_tone(tmp_path / row["path"])
+    return tmp_path
+
+
+def scan(path) -> list[str]:
+    manifest = scan_table(path, DataConfig(corpora=[], table=str(path)))
+    return manifest.utterances["intended"].tolist()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        json.dumps(ROWS),
+        json.dumps({"data": ROWS}),
+        json.dumps({"version": 1, "info": {}, "rows": ROWS}),
+        "\n".join(map(json.dumps, ROWS)),
+        *(FRAME.to_json(orient=orient) for orient in ("columns", "records", "table")),
+        json.dumps(FRAME.to_dict("list")),
+    ],
+)
+def test_json_of_these_shapes_is_read(folder, content):
+    (folder / "t.json").write_text(content)
+    assert scan(folder / "t.json") == FRAME["emotion"].tolist()
+    assert len(list(read_paths(str(folder / "t.json")))) == len(ROWS)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("[]", "rows"),
+        ("{}", "rows"),
+        ("null", "objects"),
+        ('"text"', "objects"),
+        ("[1, 2]", "objects"),
+        (json.dumps([row["path"] for row in ROWS]), "objects"),
+        (json.dumps(FRAME.to_numpy().tolist()), "objects"),
+        (FRAME.to_json(orient="split"), "objects"),
+        (json.dumps({row["path"]: row["emotion"] for row in ROWS}), "keys"),
+        (json.dumps(FRAME.set_index("path").to_dict("index")), "keys"),
+        (json.dumps(ROWS)[:-20], "line 1"),
+        (json.dumps(ROWS, indent=1)[:-4] + ",]", "cut"),
+        ("// rows\n" + json.dumps(ROWS), "line 1"),
+        (",\n".join(map(json.dumps, ROWS)), "commas"),
+        (json.dumps([row | {"emotion": [row["emotion"]]} for row in ROWS]), "'emotion' is a list"),
+        (json.dumps([row | {"path": {"name": "a.wav"}} for row in ROWS]), "'path' is an object"),
+    ],
+)
+def test_json_of_other_shapes_is_one_message(folder, content, words):
+    (folder / "t.json").write_text(content)
+    with pytest.raises(UserError) as raised:
+        scan(folder / "t.json")
+    assert words in str(raised.value)
+    assert "t.json" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("columns", [["path", "emotion"], ["emotion", "path"], ["path"]])
+def test_the_row_that_a_message_advises_is_the_missing_header(folder, separator, columns):
+    path = folder / "t.csv"
+    rows = FRAME[columns].to_csv(index=False, header=False, sep=separator)
+    path.write_text(rows)
+    for read in (scan, lambda path: list(read_paths(str(path)))):
+        with pytest.raises(UserError, match="no header") as raised:
+            read(path)
+        advised = str(raised.value).rsplit("such as ", 1)[1].split(", ")
+        assert advised == columns
+    path.write_text(separator.join(columns) + "\n" + rows)
+    assert len(list(read_paths(str(path)))) == len(ROWS)
+
+
+@pytest.mark.parametrize("address", ["https://host/0.wav", "s3://bucket/0.wav", "file:///a/0.wav"])
+@pytest.mark.parametrize("row", [0, 1])
+def test_addresses_are_named_with_their_row(folder, address, row):
+    rows: list[Any] = [dict(each) for each in ROWS]
+    rows[row]["path"] = address
+    pd.DataFrame(rows).to_csv(folder / "t.csv", index=False)
+    with pytest.raises(UserError, match=f"row {row + 2}: .*{address}"):
+        scan(folder / "t.csv")
+
+
+def test_an_address_in_a_table_is_a_failure_in_its_place(folder, tiny_predictor):
+    text = "path\n0.wav\nhttps://host/1.wav\n"
+    (folder / "t.csv").write_text(text)
+    first, second = tiny_predictor.stream(read_paths(str(folder / "t.csv")))
+    assert first.emotion
+    assert second.path == "https://host/1.wav"
+    assert "address" in second.error
