@@ -57,6 +57,17 @@ def test_a_whole_stream_has_no_note(name, streams, tmp_path):
     assert seconds == pytest.approx(SECONDS, abs=0.2)
 
 
+@pytest.mark.parametrize("rate", [8000, 16_000, 24_000, 48_000])
+@pytest.mark.parametrize(
+    ("container", "codec"), [("asf", "wmav2"), ("mpegts", "aac"), ("mp4", "aac")]
+)
+def test_long_frames_of_low_rates_are_no_gaps(container, codec, rate, tmp_path):
+    content = encode(speech(SECONDS, rate), rate, container, codec, {})
+    fault, seconds, notes = outcomes(content, tmp_path / "a")
+    assert (fault, notes) == ("", [])
+    assert seconds == pytest.approx(SECONDS, abs=0.3)
+
+
 @pytest.mark.parametrize("name", STREAMS)
 @pytest.mark.parametrize("share", [0.31, 0.5, 0.77, 0.99])
 def test_a_stream_that_ends_within_a_frame_has_a_note(name, share, streams, tmp_path):
