@@ -123,6 +123,16 @@ def test_a_flipped_bit_is_found_by_the_checksum_of_flac(tmp_path):
     assert fault == Fault.DAMAGED or notes
 
 
+@pytest.mark.parametrize("junk", [200, 3000])
+def test_a_damaged_begin_of_an_mp3_is_noted(junk, streams, tmp_path):
+    whole = streams["mp3"]
+    damaged = np.random.default_rng(0).bytes(junk) + whole[junk:]
+    fault, seconds, [note] = outcomes(damaged, tmp_path / "a")
+    assert (fault, "before" in note) == ("", True)
+    assert seconds < SECONDS + 0.1
+    assert outcomes(bytes(junk) + whole, tmp_path / "a")[::2] == ("", [])
+
+
 @pytest.mark.parametrize("count", [1, 20])
 def test_amr_frames_of_bad_quality_are_counted(count, streams, tmp_path):
     """The bit of the first byte that says that a frame is intact, by RFC 4867."""
