@@ -51,7 +51,7 @@ MAX_FRAME = 2**18  # samples of each channel in one frame
 # In these a demuxer passes over what it does not recognise, so a gap between timestamps is a loss.
 # In others it may be a pause, or silence that was not sent.
 RESYNCHRONISED = frozenset({Kind.MPEG_TS, Kind.MPEG_PS, Kind.ASF})
-JITTER = 2  # frames by which timestamps may differ from the samples before them
+JITTER = 1  # frames by which timestamps may differ from the samples before them
 # Codecs with checksums, which FFmpeg only verifies on demand: it would make noise of other bytes.
 VERIFIED = {"ac3", "eac3", "flac"}
 INTEGERS = {"u8": 2.0**7, "s32": 2.0**31}
@@ -181,20 +181,24 @@ class Timing:
     failed: float = 0.0
     gap: float = 0.0
     corrupt: bool = False
-    _begin: float | None = None
+    _begin: float | None = None  # the time of the packet that gave the first frame
+    _time: float | None = None
     _frame: float = 0.0  # the length of the last one
 
     def arrive(self, packet: Any) -> None:
         self.corrupt |= packet.size > 0 and packet.is_corrupt
         if packet.pts is None or packet.time_base is None:
             return
-        time = float(packet.pts * packet.time_base)
-        self._begin = time if self._begin is None else self._begin
-        ahead = time - self._begin - self.seconds
+        self._time = float(packet.pts * packet.time_base)
+        if self._begin is None:
+            return
+        ahead = self._time - self._begin - self.seconds
         if ahead > MAX_LOST + JITTER * self._frame:
             self.gap = max(self.gap, ahead)
 
     def decoded(self, frame: Any) -> None:
+        if self.seconds == 0:  # decoders deliver the first frame late
+            self._begin = self._time
         self._frame = frame.samples / frame.sample_rate
         self.seconds += self._frame
 

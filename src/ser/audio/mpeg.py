@@ -52,8 +52,8 @@ class Stream:
     """The frames of one MP3 stream: a file may hold several, one after another.
 
     `info` is the place of its Xing header, `promised` the number of frames stated there or in a
-    VBRI header, 0 if unknown. `lost` counts bytes beside the frames, and `cut` says that the last
-    frame is incomplete.
+    VBRI header, 0 if unknown. `before` and `lost` count bytes before the first frame and between
+    others, and `cut` says that the last frame is incomplete.
     """
 
     header: bytes
@@ -62,6 +62,7 @@ class Stream:
     promised: int = 0
     frames: int = 0
     segments: list[Segment] = field(default_factory=list)
+    before: int = 0
     lost: int = 0
     cut: bool = False
 
@@ -88,7 +89,9 @@ class Stream:
             return ""
         held = sum(map(len, self.segments))
         seconds = self.samples / self.frame.stream[2]
-        return join_notes([note_loss(self.lost / held * seconds), CUT if self.cut else ""])
+        before = f"{self.before:,} bytes before its first frame are left out"
+        lost = note_loss(self.lost / held * seconds)
+        return join_notes([before if self.before else "", lost, CUT if self.cut else ""])
 
     def part(self) -> Part:
         """The frames, and if need be a header that states their number."""
@@ -161,7 +164,7 @@ def scan(peek: Peek, syntax: Syntax = LAYERS) -> list[Stream]:
     An incomplete last frame is left out.
     """
     streams: list[Stream] = []
-    place = junk = 0
+    place = junk = before = 0
     while place < peek.size:
         head = peek(place, INFO_END)
         frame = syntax.parse(head[: syntax.length])
@@ -176,13 +179,18 @@ def scan(peek: Peek, syntax: Syntax = LAYERS) -> list[Stream]:
             place += size
         else:
             found = find_frame(peek, place + 1, place + MAX_JUNK, syntax)
-            for stream in streams[-1:]:
-                stream.lost += count_lost(peek, place, found)
+            lost = count_lost(peek, place, found)
+            if streams:
+                streams[-1].lost += lost
+            elif peek(place, found - place).strip(b"\0"):  # else padding
+                before += lost
             junk += found - place
             place = found
         if junk > MAX_JUNK or len(streams) > MAX_STREAMS:
             raise AudioError(Fault.DAMAGED, "most of it is not MPEG audio")
     check_promises(streams)
+    for stream in streams[:1]:
+        stream.before = before
     return streams
 
 

@@ -57,6 +57,17 @@ def test_a_whole_stream_has_no_note(name, streams, tmp_path):
     assert seconds == pytest.approx(SECONDS, abs=0.2)
 
 
+@pytest.mark.parametrize("rate", [8000, 16_000, 24_000, 48_000])
+@pytest.mark.parametrize(
+    ("container", "codec"), [("asf", "wmav2"), ("mpegts", "aac"), ("mp4", "aac")]
+)
+def test_long_frames_of_low_rates_are_no_gaps(container, codec, rate, tmp_path):
+    content = encode(speech(SECONDS, rate), rate, container, codec, {})
+    fault, seconds, notes = outcomes(content, tmp_path / "a")
+    assert (fault, notes) == ("", [])
+    assert seconds == pytest.approx(SECONDS, abs=0.3)
+
+
 @pytest.mark.parametrize("name", STREAMS)
 @pytest.mark.parametrize("share", [0.31, 0.5, 0.77, 0.99])
 def test_a_stream_that_ends_within_a_frame_has_a_note(name, share, streams, tmp_path):
@@ -110,6 +121,16 @@ def test_a_flipped_bit_is_found_by_the_checksum_of_flac(tmp_path):
     whole[len(whole) // 2] ^= 0x10
     fault, _, notes = outcomes(bytes(whole), tmp_path / "a")
     assert fault == Fault.DAMAGED or notes
+
+
+@pytest.mark.parametrize("junk", [200, 3000])
+def test_a_damaged_begin_of_an_mp3_is_noted(junk, streams, tmp_path):
+    whole = streams["mp3"]
+    damaged = np.random.default_rng(0).bytes(junk) + whole[junk:]
+    fault, seconds, [note] = outcomes(damaged, tmp_path / "a")
+    assert (fault, "before" in note) == ("", True)
+    assert seconds < SECONDS + 0.1
+    assert outcomes(bytes(junk) + whole, tmp_path / "a")[::2] == ("", [])
 
 
 @pytest.mark.parametrize("count", [1, 20])
