@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -33,5 +34,7 @@ def service():
 
 def test_a_recording_is_cut_into_windows_that_fit_at_every_speed(service, write_noise):
     assert service.model_info.whole_seconds == SECONDS / 2
-    prediction = asyncio.run(service.predict(io.BytesIO(write_noise(SECONDS)), None))
+    with ThreadPoolExecutor() as thread:  # the browser of other tests has a loop in this one
+        predicted = service.predict(io.BytesIO(write_noise(SECONDS)), None)
+        prediction = thread.submit(asyncio.run, predicted).result()
     assert [window.end for window in prediction.windows] == [SECONDS / 2, SECONDS]
