@@ -214,7 +214,7 @@ def fit(
     blocks, best, validated = max(1, len(network.joined)), candidates[0], float("nan")
     if len(candidates) > 1:
         logits = cross_validate(
-            *(train.values, train.labels, train.left_out(config), candidates),
+            *(train.values, train.labels, train.fold_groups(config), candidates),
             *(config.seed, blocks),
         )
         choice = select(logits, train.labels)
