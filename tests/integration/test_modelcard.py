@@ -64,7 +64,7 @@ def test_a_model_trained_on_a_table_has_no_licence_of_a_corpus(run):
     assert found.model_name == "speech-emotion-mine"
     facts = describe_training(own)
     assert list_noncommercial(facts) == []
-    assert tabulate_corpora(facts).rows == [["mine.csv", "not stated", "–"]]
+    assert tabulate_corpora(facts).rows == [["mine", "not stated", "–"]]
     other = replace(facts, corpora=["not_installed"], table=None)
     assert tabulate_corpora(other).rows == [["not_installed", "not stated", "–"]]
     assert list_noncommercial(other) == []
