@@ -71,7 +71,7 @@ def analyse(result: EvaluationResult) -> Analysis:
         worst=find_worst(result.speakers),
         selective=risk_coverage(predicted.probabilities.max(axis=1), right),
         listeners=compare_with_listeners(
-            predicted.utterances, predicted.predictions, predicted.names
+            predicted.utterances, predicted.predictions, predicted.probabilities, predicted.names
         ),
         label_errors=review_labels(result),
         sentences=compare_sentences(result),

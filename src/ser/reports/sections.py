@@ -200,6 +200,10 @@ def describe_listeners(found: Listeners) -> list[str]:
             " utterances with at least half of the votes for the label, and of"
             f" {fraction(found.disputed_uar)} on the other {disputed:,}."
         )
+    words.append(
+        "The mean total variation distance between the model's probabilities and the distribution"
+        f" of votes is {fraction(found.vote_distance)} (0 is equal)."
+    )
     return words
 
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from ser.config.model import ModelConfig
 from ser.errors import UserError
+from ser.metrics.listeners import distribute_votes
 from ser.models.network import EmotionNetwork
 from ser.training.losses import class_frequencies, compute_class_weights
 
@@ -38,41 +39,22 @@ def build_targets(
     return Targets(
         class_weights=compute_class_weights(config, labels, emotions),
         frequencies=class_frequencies(labels, emotions),
-        soft_labels=vote_distributions(utterances, labels) if config.soft_labels else None,
+        soft_labels=soften_labels(utterances, labels) if config.soft_labels else None,
         auxiliary=tasks,
     )
 
 
-def vote_distributions(utterances: pd.DataFrame, labels: Sequence[str]) -> torch.Tensor:
-    """Distributions of votes over the classes (utterances, classes), as far as they are known.
+def soften_labels(utterances: pd.DataFrame, labels: Sequence[str]) -> torch.Tensor:
+    """Distributions of votes over the classes (utterances, classes); see `distribute_votes`.
 
-    `agreement` is the share of votes for the label. The others go to the winners of the vote in
-    `perceived` (`angry:fear` for a tie), or equally to all other classes if only the label won. An
-    utterance without votes has its label (Fayek et al., 2016, "Modeling subjectiveness in emotion
-    recognition with deep neural networks"). Raises UserError if no utterance has votes.
+    Raises UserError if no utterance has votes.
     """
-    shares = utterances["agreement"].to_numpy(float)
-    if np.isnan(shares).all():
+    if utterances["agreement"].isna().all():
         raise UserError(
             "model.soft_labels=true needs votes: data.votes.cremad=FILE, or a data.table with the"
             " columns agreement and perceived"
         )
-    rows = zip(utterances["emotion"], utterances["perceived"], shares, strict=True)
-    return torch.tensor(np.stack([distribute(*row, labels) for row in rows])).float()
-
-
-def distribute(emotion: str, perceived: str, share: float, labels: Sequence[str]) -> np.ndarray:
-    """The distribution (classes,) of one utterance."""
-    target, own = np.zeros(len(labels)), labels.index(emotion)
-    if np.isnan(share):
-        target[own] = 1
-        return target
-    others = [labels.index(name) for name in str(perceived).split(":") if name in labels]
-    others = [place for place in others if place != own]
-    others = others or [place for place in range(len(labels)) if place != own]
-    target[others] = (1 - share) / len(others)
-    target[own] = share
-    return target
+    return torch.from_numpy(distribute_votes(utterances, labels)).float()
 
 
 class ReverseGradient(torch.autograd.Function):

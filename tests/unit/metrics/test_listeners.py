@@ -11,10 +11,11 @@ TABLE = pd.DataFrame(
     columns=pd.Index(["emotion", "agreement", "perceived"]),
 )  # fmt: skip
 PREDICTED = np.array([0, 1, 0, 1, 0])
+PROBABILITIES = np.array([[0.9, 0.1], [0.4, 0.6], [0.7, 0.3], [0.2, 0.8], [0.6, 0.4]])
 
 
 def compare(table: pd.DataFrame = TABLE):
-    found = compare_with_listeners(table, PREDICTED, NAMES)
+    found = compare_with_listeners(table, PREDICTED, PROBABILITIES, NAMES)
     assert found is not None
     return found
 
@@ -32,6 +33,12 @@ def test_listeners_and_model_are_scored_on_the_utterances_with_votes():
     assert (found.agreed, found.agreed_uar, found.disputed_uar) == (3, (1 / 2 + 1) / 2, 0)
 
 
+def test_the_distance_to_the_distribution_of_votes():
+    votes = [1.0, 0.5, 1.0, 0.2]  # for sad; a vote for a class of no name goes to the other class
+    expected = np.mean(np.abs(np.subtract(votes, PROBABILITIES[:4, 0])))
+    assert compare().vote_distance == pytest.approx(expected)
+
+
 def test_agreement_without_winners_has_no_human_score():
     found = compare(TABLE.drop(columns="perceived"))
     assert (found.human_uar, found.human_accuracy) == (None, None)
@@ -40,4 +47,4 @@ def test_agreement_without_winners_has_no_human_score():
 
 def test_without_votes_there_is_nothing_to_compare():
     table = TABLE.assign(agreement=np.nan)
-    assert compare_with_listeners(table, PREDICTED, NAMES) is None
+    assert compare_with_listeners(table, PREDICTED, PROBABILITIES, NAMES) is None

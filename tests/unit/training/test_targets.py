@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 from ser.config.model import LossKind, ModelConfig
 from ser.errors import UserError
 from ser.training.losses import EmotionLoss, class_frequencies
-from ser.training.targets import AuxiliaryTasks, vote_distributions
+from ser.training.targets import AuxiliaryTasks, soften_labels
 
 LABELS = ["sad", "happy", "angry"]
 
@@ -25,12 +25,12 @@ def test_votes_become_distributions():
         agreement=[0.8, 0.5, 0.0, np.nan],
     )
     expected = [[0.8, 0.1, 0.1], [0.5, 0.5, 0.0], [0.5, 0.5, 0.0], [1.0, 0.0, 0.0]]
-    np.testing.assert_allclose(vote_distributions(utterances, LABELS), expected, atol=1e-6)
+    np.testing.assert_allclose(soften_labels(utterances, LABELS), expected, atol=1e-6)
 
 
 def test_soft_labels_without_votes_are_an_error():
     with pytest.raises(UserError, match=r"model\.soft_labels"):
-        vote_distributions(table(emotion=["sad"], perceived=[""], agreement=[np.nan]), LABELS)
+        soften_labels(table(emotion=["sad"], perceived=[""], agreement=[np.nan]), LABELS)
 
 
 @pytest.mark.parametrize("options", [{}, {"loss": LossKind.focal}, {"label_smoothing": 0.2}])
