@@ -58,10 +58,12 @@ class EpochLog(Callback):
         if not trainer.optimizers:  # of a fitted head
             log.info("Validation: %s", ", ".join([f"loss {loss:.3f}", *scores]))
             return
-        trained = float(self.loss) / self.batches if self.batches else float("nan")
+        losses = f"val loss {loss:.3f}"
+        if self.batches:  # none if a run is resumed just before a validation
+            losses = f"loss {float(self.loss) / self.batches:.3f} (val {loss:.3f})"
         self.loss, self.batches = 0.0, 0
         parts = [
-            f"epoch {self.epoch}: loss {trained:.3f} (val {loss:.3f})",
+            f"epoch {self.epoch}: {losses}",
             *scores,
             f"best {self.best:.3f}",
             f"lr {trainer.optimizers[0].param_groups[0]['lr']:.1e}",
