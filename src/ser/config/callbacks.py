@@ -36,7 +36,7 @@ def mode_of(monitor: str) -> str:
 @dataclass
 class CheckpointConfig:
     _target_: str = "lightning.pytorch.callbacks.ModelCheckpoint"
-    dirpath: str | None = setting(None, "folder of best.ckpt; null: checkpoints/ in output_dir")
+    dirpath: str | None = None  # checkpoints/ in output_dir
     filename: str = "best"
     monitor: str | None = setting(None, "metric of the best checkpoint; null: monitor")
     mode: str | None = setting(None, "min or max; null: min for a loss, else max")
@@ -48,9 +48,6 @@ class CheckpointConfig:
     def __post_init__(self) -> None:
         check_monitor("callbacks.checkpoint.monitor", self.monitor)
         check_mode("callbacks.checkpoint.mode", self.mode)
-        free = self.filename not in ("", "last") and not set("{}/") & set(self.filename)
-        rule = "a name without braces and slashes, other than last"
-        require(free, "callbacks.checkpoint.filename", self.filename, rule)
 
 
 @dataclass
@@ -58,7 +55,7 @@ class LastCheckpointConfig:
     """Separate from the best checkpoint: `save_last` of Lightning 2.6 copies the best one."""
 
     _target_: str = "ser.training.callbacks.last_checkpoint.LastCheckpoint"
-    dirpath: str | None = setting(None, "folder of last.ckpt; null: checkpoints/ in output_dir")
+    dirpath: str | None = None  # checkpoints/ in output_dir
     every_minutes: float | None = setting(
         10.0, "save last.ckpt every N minutes and after each validation; null: validations only"
     )

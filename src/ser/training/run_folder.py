@@ -56,17 +56,19 @@ def refuse_to_overwrite(config: TrainConfig) -> None:
     """
     output_dir = Path(config.output_dir)
     folder = shorten(output_dir)
-    if output_dir.exists() and not output_dir.is_dir():
-        raise UserError(f"output_dir={folder} is a file; name a folder")
+    existing = next(each for each in (output_dir, *output_dir.absolute().parents) if each.exists())
+    if not existing.is_dir():
+        raise UserError(f"output_dir={folder}: {shorten(existing)} is a file; name a folder")
     if config.ckpt is not None or not holds_run(output_dir):
         return
     problem = f"output_dir={folder} already holds a run: name another folder, or"
-    folders = checkpoint_folders(config)
-    saved = [file for each in folders for file in each.glob("*.ckpt")]
+    saved = sorted((output_dir / LAST_CHECKPOINT.parent).glob("*.ckpt"))
     if saved:
-        saved.sort(key=lambda file: (file.name != LAST_CHECKPOINT.name, file))
-        raise UserError(f"{problem} resume that run by adding ckpt={shorten(saved[0])}")
-    if (output_dir / RESULT).exists() or not folders:
+        last = output_dir / LAST_CHECKPOINT
+        resumable = last if last in saved else saved[0]
+        raise UserError(f"{problem} resume that run by adding ckpt={shorten(resumable)}")
+    checkpoints = any(hasattr(each, "dirpath") for each in config.callbacks.values())
+    if (output_dir / RESULT).exists() or not checkpoints:
         raise UserError(f"{problem} remove it, because it has no checkpoint")
     for file in list_remains(output_dir):
         name = file.relative_to(output_dir).as_posix()
@@ -79,13 +81,6 @@ def refuse_to_overwrite(config: TrainConfig) -> None:
 
 def holds_run(output_dir: Path) -> bool:
     return (output_dir / ".hydra").exists() or (output_dir / "checkpoints").exists()
-
-
-def checkpoint_folders(config: TrainConfig) -> list[Path]:
-    """The folders into which a run writes checkpoints."""
-    own = Path(config.output_dir) / LAST_CHECKPOINT.parent
-    writers = [each for each in config.callbacks.values() if hasattr(each, "dirpath")]
-    return list({Path(each.dirpath or own) for each in writers})
 
 
 def list_remains(output_dir: Path) -> list[Path]:

@@ -290,10 +290,18 @@ def test_a_setting_of_another_split_is_refused(compose_config, override):
         compose_config(override, "output_dir=x")
 
 
-@pytest.mark.parametrize("name", ["last", "a/b", "{epoch}", ""])
-def test_the_best_checkpoint_has_a_name_of_its_own(compose_config, name):
-    with pytest.raises(UserError, match="filename"):
-        compose_config(f"callbacks.checkpoint.filename='{name}'", "output_dir=x")
+@pytest.mark.parametrize(
+    "override",
+    ["callbacks.checkpoint.filename=last", "callbacks.checkpoint.filename=a",
+     "callbacks.checkpoint.dirpath=elsewhere", "callbacks.last_checkpoint.dirpath=elsewhere"],
+)  # fmt: skip
+def test_checkpoints_are_where_the_other_commands_look_for_them(compose_config, override):
+    with pytest.raises(UserError, match=override.partition("=")[0]):
+        compose_config(override, "output_dir=x").check_files()
+
+
+def test_the_place_of_the_checkpoints_may_be_typed(compose_config):
+    compose_config("callbacks.checkpoint.dirpath=x/checkpoints", "output_dir=x").check_files()
 
 
 @pytest.mark.parametrize(("override", "key", "value"), DEPRECATED)
