@@ -27,6 +27,15 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
+@pytest.fixture
+def leftover_of() -> Callable[[Path], Path]:
+    """The name under which a process that is dead now was writing a file or folder."""
+    from ser.system.atomic import HOST
+
+    above_all = 2**22 + 1  # Linux gives no process a larger number
+    return lambda path: path.with_name(f".{path.name}.{HOST}-{above_all}-abcdef.tmp")
+
+
 @pytest.fixture(scope="session")
 def compose_config() -> Callable[..., Any]:
     """The config that the command line would compose from overrides."""

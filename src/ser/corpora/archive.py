@@ -42,7 +42,7 @@ def unpack_new(archive: Path, target: Path) -> None:
     """Unpack into a new folder, which is complete or not there; call under the lock."""
     advice = "copy or download it again, or unpack it yourself and name the folder"
     with (
-        writing_folder(target) as unfinished,
+        writing_folder(target) as draft,
         reporting_damage(f"{archive} cannot be unpacked", advice),
         zipfile.ZipFile(archive) as opened,
     ):
@@ -50,7 +50,7 @@ def unpack_new(archive: Path, target: Path) -> None:
         check_names(archive, members)
         check_size(archive, members, target.parent)
         for member in members:
-            opened.extract(member, unfinished)  # never more than the size that was checked
+            opened.extract(member, draft)  # never more than the size that was checked
 
 
 def check_member(archive: Path, member: zipfile.ZipInfo) -> zipfile.ZipInfo:

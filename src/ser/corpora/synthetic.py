@@ -87,8 +87,8 @@ def ensure_corpora(folder: Path) -> Path:
             raise UserError(
                 f"data.synthetic={folder} exists and holds something else; choose another folder"
             )
-        with writing_folder(folder) as unfinished:
-            write_corpora(unfinished)
+        with writing_folder(folder) as draft:
+            write_corpora(draft)
     return folder
 
 

@@ -25,7 +25,7 @@ from ser.inference.parity import collect_clips, compare, require_parity
 from ser.inference.predictor import Predictor
 from ser.models.network import EmotionNetwork
 from ser.reports.model_card import write_model_card
-from ser.system.atomic import draft_of, naming, share
+from ser.system.atomic import writing_folder
 from ser.system.files import compute_checksum
 
 WEIGHTS = "model.safetensors"
@@ -47,13 +47,14 @@ def export_hugging_face(
     folder, loaded again, does not give the logits of the checkpoint.
     """
     logging.disable_progress_bar()
+    require_new(folder)
     model = load_trained(source)
     if not isinstance(model.network, EmotionNetwork):
         raise UserError(f"{source} is an ensemble: export it with --to onnx, or export its members")
     portable = model.network.family.masks_padding_elsewhere
     if portable:
         refuse_ours(model.network, source)
-    with new_folder(folder) as draft:
+    with writing_folder(folder) as draft:
         predictor = Predictor(model, "cpu", raw=raw)
         save(model, draft, predictor.temperature)
         write_card(source, draft, calibrated=not raw)
@@ -177,23 +178,10 @@ class TransformersRunner:
             return self.network(**inputs).logits.numpy()
 
 
-@contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
-    """A temporary folder that is renamed when all files in it are complete.
-
-    Raises UserError if the folder exists.
-    """
+def require_new(folder: Path) -> None:
+    """Raise UserError if the folder exists."""
     if folder.exists():
         raise UserError(f"--output={folder} exists: name a new folder, or remove it first")
-    draft = draft_of(folder)
-    try:
-        with naming(folder, draft):
-            draft.mkdir(parents=True)
-            yield draft
-            share(draft)
-            draft.replace(folder)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def require_token() -> None:

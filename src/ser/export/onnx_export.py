@@ -12,7 +12,7 @@ from torch import nn
 
 from ser.audio.recording import SAMPLE_RATE, Waveform
 from ser.errors import optional_dependency
-from ser.export.hf_export import new_folder, scaled_logits
+from ser.export.hf_export import require_new, scaled_logits
 from ser.export.onnx_graph import (
     fold_constants,
     make_mask_optional,
@@ -25,6 +25,7 @@ from ser.inference.load import TrainedModel, load_trained
 from ser.inference.parity import collect_clips, compare, require_parity
 from ser.inference.predictor import Predictor
 from ser.models.inputs import MIN_SAMPLES, normalize_batch, pad
+from ser.system.atomic import writing_folder
 
 OPSET = 18  # what the exporter of torch 2.9 and later is written for
 # Names and places that transformers.js expects.
@@ -85,10 +86,11 @@ def export_onnx(
     preprocessor_config.json are for transformers.js, labels.json is for other programs. Raises
     UserError if onnxruntime does not compute the logits of the checkpoint, or is not installed.
     """
+    require_new(folder)
     require_onnx()
     model = load_trained(source)
     chosen = collect_clips(clips, Predictor(model, "cpu"))
-    with new_folder(folder) as draft:
+    with writing_folder(folder) as draft:
         found = write_onnx(model, draft, chosen, raw=raw, int8=int8)
         write_json(draft / "config.json", describe_network(model))
         write_json(draft / "preprocessor_config.json", EXTRACTOR)

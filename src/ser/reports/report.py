@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkdtemp
 
 import numpy as np
 import pandas as pd
@@ -26,7 +25,7 @@ from ser.reports.robustness import RobustnessResult
 from ser.reports.sections import tabulate_emotions
 from ser.reports.tables import Table, count, fraction, show_interval
 from ser.reports.terminal import show, show_command
-from ser.system.atomic import naming, replacing, write_text
+from ser.system.atomic import draft_of, naming, replacing, write_text
 from ser.system.files import shorten
 from ser.system.spreadsheet import FORMULA, escape_cell
 from ser.training import logs
@@ -58,7 +57,6 @@ SECTIONS = (
     "robustness",
     "distribution",
 )
-UNFINISHED = ".new-"  # begins the name of the folder of a report that is being written
 PIECE = 10_000  # rows of predictions.csv at a time: text takes far more memory than numbers
 
 
@@ -82,7 +80,7 @@ def write(result: EvaluationResult, folder: Path, *, restricted_audio: bool = Fa
     """
     folder.mkdir(parents=True, exist_ok=True)
     report = build(result, folder)
-    with publishing(folder) as new, naming(folder, new):
+    with publishing(folder) as new:
         for figure in report.figures:
             figure.write(new)
         if report.robustness is not None:
@@ -113,11 +111,11 @@ def build(result: EvaluationResult, folder: Path) -> Report:
 @contextmanager
 def publishing(folder: Path) -> Iterator[Path]:
     """A new folder, whose files replace those in `folder` once the block ends without an error."""
-    for left in folder.glob(f"{UNFINISHED}*"):  # of a process that was killed
-        shutil.rmtree(left, ignore_errors=True)
-    new = Path(mkdtemp(dir=folder, prefix=UNFINISHED))
+    new = draft_of(folder / "report")
     try:
-        yield new
+        with naming(folder, new):
+            new.mkdir()
+            yield new
         files = sorted(path.relative_to(new) for path in new.rglob("*") if path.is_file())
         for place in files:
             (folder / place).parent.mkdir(parents=True, exist_ok=True)

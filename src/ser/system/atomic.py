@@ -125,17 +125,17 @@ def locked(folder: Path) -> Iterator[None]:
 def writing_folder(folder: Path) -> Iterator[Path]:
     """A new folder, which becomes `folder` if the block ends without an error.
 
-    Call it under a lock. An error of writing names `folder`.
+    An error of writing names `folder`.
     """
-    unfinished = folder.with_name(f".{folder.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was killed
+    draft = draft_of(folder)
     try:
-        with naming(folder, unfinished):
-            unfinished.mkdir()
-            yield unfinished
-            unfinished.rename(folder)
+        with naming(folder, draft):
+            draft.mkdir(parents=True)
+            yield draft
+            share(draft)
+            draft.replace(folder)
     finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def share(path: Path) -> None:

@@ -27,10 +27,10 @@ def test_a_zip_file_is_unpacked_once(tmp_path):
     assert (unpack(path, tmp_path / "out") / "wav/1.wav").read_bytes() == b"another"
 
 
-def test_what_a_killed_run_left_behind_is_replaced(tmp_path):
+def test_what_a_killed_run_left_behind_is_replaced(tmp_path, leftover_of):
     path = pack(tmp_path / "a.zip", {"wav/1.wav": b"one"})
     folder = unpack(path, tmp_path / "out")
-    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    unfinished = leftover_of(folder)
     folder.rename(unfinished)
     (unfinished / "half.wav").write_bytes(b"half")
     assert unpack(path, tmp_path / "out") == folder

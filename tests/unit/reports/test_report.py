@@ -51,12 +51,12 @@ def to_numbers(result) -> dict:
     return json.loads(metrics_json.to_json(metrics_json.describe(result, analyse(result), None)))
 
 
-def test_a_report_has_its_files_and_is_read_back(build_result, tmp_path):
+def test_a_report_has_its_files_and_is_read_back(build_result, tmp_path, leftover_of):
     result, folder = build_result(), tmp_path / "report"
     (folder / "figures").mkdir(parents=True)
     (folder / "figures" / "old.png").touch()
     (folder / "logits.npy").touch()
-    (folder / ".new-killed").mkdir()
+    leftover_of(folder / "report").mkdir()
     report.write(result, folder)
     assert not (folder / "figures" / "old.png").exists()  # of an earlier report
     files = {path.name for path in folder.iterdir()}

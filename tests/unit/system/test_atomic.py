@@ -118,10 +118,10 @@ def test_an_error_of_another_file_stays_as_it_is(tmp_path):
         (tmp_path / "missing").read_text()
 
 
-def test_a_folder_is_complete_or_absent_and_a_full_disk_names_it(tmp_path):
+def test_a_folder_is_complete_or_absent_and_a_full_disk_names_it(tmp_path, leftover_of):
     folder = tmp_path / "corpus"
-    (tmp_path / ".corpus.unfinished").mkdir()  # of a killed run
-    (tmp_path / ".corpus.unfinished" / "half").touch()
+    leftover_of(folder).mkdir()
+    (leftover_of(folder) / "half").touch()
     full = errno.ENOSPC
     with pytest.raises(OSError, match="corpus") as caught, writing_folder(folder) as new:
         raise OSError(full, "full", str(new / "2.wav"))

@@ -93,12 +93,12 @@ def write_all(audio: Embedded, target: Path) -> None:
     Call it under the lock.
     """
     listed: list[tuple[str, str | None]] = []
-    with writing_folder(target) as unfinished:
+    with writing_folder(target) as draft:
         for row, (content, path) in enumerate(audio.read(), 1):
             if content is None:
                 listed.append((path, path))
                 continue
             name = f"{row:06}-{file_name(path)}".rstrip("-")
-            (unfinished / name).write_bytes(content)
+            (draft / name).write_bytes(content)
             listed.append((name, None))
-        (unfinished / INDEX).write_text(json.dumps(listed), encoding="utf-8")
+        (draft / INDEX).write_text(json.dumps(listed), encoding="utf-8")

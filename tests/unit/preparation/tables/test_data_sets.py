@@ -96,11 +96,11 @@ def test_recordings_are_extracted_once_and_keep_their_labels(tmp_path):
     assert [Path(path).stat().st_mtime_ns for path in again["path"]] == states
 
 
-def test_recordings_of_a_killed_run_are_extracted_again(tmp_path):
+def test_recordings_of_a_killed_run_are_extracted_again(tmp_path, leftover_of):
     parquet.write_table(data_set([0.02, 0.03]), tmp_path / "my.parquet")
     found = scan(tmp_path / "my.parquet", tmp_path / "cache")
     folder = Path(found["path"].iloc[0]).parent
-    folder.rename(folder.with_name(f".{folder.name}.unfinished"))
+    folder.rename(leftover_of(folder))
     scan(tmp_path / "my.parquet", tmp_path / "cache")
     assert [each.name for each in folder.parent.iterdir() if each.is_dir()] == [folder.name]
 
