@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ser.commands.options import ConfigDir, Overrides
-from ser.config.baseline import Classifier, FeatureSet
+from ser.config.baseline import RECORD, Classifier, FeatureSet
 from ser.errors import UserError
 
 
@@ -25,7 +25,7 @@ def baseline(
     config_dir: ConfigDir = None,
 ) -> None:
     """Train a classic acoustic baseline on the same split, and write the same report."""
-    if output.exists():
+    if output.exists() and not is_unfinished(output):
         raise UserError(f"--output={output} exists: name a new folder")
     from ser.config.compose import compose_command
     from ser.config.train import TrainConfig
@@ -38,3 +38,11 @@ def baseline(
     result = run_baseline(config, output, features, classifier)
     report.write(result, output / "report")
     report.show_scores(result, output / "report")
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Whether a folder is what a baseline that was stopped has left: it has no report."""
+    if not folder.is_dir():
+        return False
+    begun = (folder / RECORD).is_file() or not any(folder.iterdir())
+    return begun and not (folder / "report" / "report.html").exists()

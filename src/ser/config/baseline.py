@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+RECORD = "baseline.json"  # in the folder of a baseline: what was chosen
+
 
 class FeatureSet(StrEnum):
     """Statistics of MFCC, pitch and energy, or the 88 functionals of eGeMAPS (opensmile)."""

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ser.audio.cache import AudioCache
 from ser.audio.recording import SAMPLE_RATE
-from ser.config.baseline import Classifier, FeatureSet
+from ser.config.baseline import RECORD, Classifier, FeatureSet
 from ser.config.model import BackboneConfig
 from ser.config.train import TrainConfig
 from ser.evaluation import overlap
@@ -23,8 +23,6 @@ from ser.preparation.manifest import Manifest
 from ser.preparation.prepare import prepare
 from ser.system.atomic import write_text
 from ser.training.baseline import Features, extract_all, fit
-
-RECORD = "baseline.json"
 
 
 def run_baseline(
@@ -53,9 +51,9 @@ def run_baseline(
         fit=calibration,
     )
     folder.mkdir(parents=True, exist_ok=True)
-    manifest.write(folder)
     chosen = {"features": features, "classifier": str(fitted.candidate), "cv_uar": fitted.score}
     write_text(folder / RECORD, json.dumps(chosen | {"val_uar": val_uar}, indent=2) + "\n")
+    manifest.write(folder)
     name = f"acoustic baseline ({features}, {fitted.candidate})"
     result = assemble(config, name, manifest, predictions, folder / RECORD)
     errors = find_misclassified(predictions, cache)
