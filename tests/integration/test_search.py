@@ -134,7 +134,9 @@ def test_a_search_keeps_its_runs_resumes_and_prints_the_best_command(tune, folde
     assert len({trial.params["model.lr"] for trial in study.trials}) == 3
     for number in "012":
         assert (folder / number / "checkpoints" / "best.ckpt").is_file()
-    command = shlex.split(capsys.readouterr().out.splitlines()[-1])
+    printed = capsys.readouterr().out
+    assert "val UAR" in printed
+    command = shlex.split(printed.splitlines()[-1])
     best = study.best_trial.user_attrs["settings"]
     assert command[:3] == ["ser", "train", "experiment=quickstart"]
     assert command[-len(best) :] == best

@@ -5,11 +5,12 @@ import shlex
 import optuna
 from optuna.trial import TrialState
 
+from ser.config.callbacks import name_metric
 from ser.reports.tables import RIGHT, Table
 from ser.reports.terminal import show as print_all
 from ser.reports.terminal import show_command
 from ser.system.files import shorten
-from ser.training.tune import INTERRUPTED, SETTINGS, Search
+from ser.training.tune import INTERRUPTED, MONITOR, SETTINGS, Search
 
 
 def show(study: optuna.Study, plan: Search) -> None:
@@ -37,7 +38,8 @@ def tabulate(study: optuna.Study) -> Table:
         ]
         for trial in finished
     ]
-    return Table(["settings", "score", "trial", "state"], rows, alignment=f"l{RIGHT * 2}l")
+    columns = ["settings", name_metric(study.user_attrs[MONITOR]), "trial", "state"]
+    return Table(columns, rows, alignment=f"l{RIGHT * 2}l")
 
 
 def round_setting(setting: str) -> str:

@@ -27,9 +27,18 @@ def wrap(text: str, stream: TextIO, indent: str = "") -> str:
 
 
 def show_logs(*informative: str) -> None:
-    """Show warnings on standard error, and all messages of the loggers named."""
+    """Show each warning once on standard error, and all messages of the loggers named."""
     handler = logging.StreamHandler()
     handler.setFormatter(LogFormatter(handler.stream))
+    shown: set[str] = set()
+
+    def is_new(record: logging.LogRecord) -> bool:
+        text = record.getMessage()
+        new = record.levelno < logging.WARNING or text not in shown
+        shown.add(text)
+        return new
+
+    handler.addFilter(is_new)
     logging.basicConfig(handlers=[handler])
     for name in informative:
         logging.getLogger(name).setLevel(logging.INFO)

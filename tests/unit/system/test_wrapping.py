@@ -3,7 +3,7 @@ import logging
 
 import pytest
 
-from ser.system.terminal import LogFormatter, wrap
+from ser.system.terminal import LogFormatter, show_logs, wrap
 
 PATH = "/a/path/that/is/much/longer/than/a/narrow-line.wav"
 
@@ -36,3 +36,14 @@ def test_a_log_in_a_file_has_one_line_per_message_beside_a_terminal(monkeypatch)
     record = logging.makeLogRecord({"msg": "word " * 30})
     assert len(LogFormatter(io.StringIO()).format(record).splitlines()) == 1
     assert len(LogFormatter().format(record).splitlines()) > 1
+
+
+def test_a_warning_is_shown_once(monkeypatch, capsys):
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    show_logs("ser.informative")
+    for _ in range(2):
+        logging.getLogger("ser.any").warning("SAVEE has %d speakers", 4)
+        logging.getLogger("ser.informative").info("trial")
+    shown = capsys.readouterr().err.replace("\n", " ")
+    assert shown.count("SAVEE") == 1
+    assert shown.count("trial") == 2
