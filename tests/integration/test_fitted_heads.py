@@ -65,6 +65,39 @@ def test_training_starts_from_the_weights_and_the_head_of_another_run(
         torch.testing.assert_close(second[name], value, atol=1e-6, rtol=0)
 
 
+@pytest.mark.slow
+def test_training_can_start_from_a_fitted_head(quick_config, fitted, tmp_path):
+    """With a tiny learning rate, the network after training is the one whose head was fitted."""
+    options = [*LINEAR, "model.mode=full", "model.lr=1e-9", "trainer.max_steps=1"]
+    train(quick_config(tmp_path / "trained", *options))
+    train(quick_config(tmp_path / "fitted", *LINEAR))
+    trained, fitted_only = (
+        Checkpoint.open(tmp_path / name / "checkpoints" / "best.ckpt").load_network().state_dict()
+        for name in ("trained", "fitted")
+    )
+    del fitted_only["scaler.spread"]  # trained layers cannot be adapted to speakers
+    for name, value in fitted_only.items():
+        torch.testing.assert_close(trained[name], value, atol=1e-6, rtol=0)
+
+
+@pytest.mark.slow
+def test_training_from_a_fitted_head_is_resumed_exactly(quick_config, tmp_path):
+    options = [*LINEAR, "model.mode=full", "model.top_layers=1", "model.schedule=constant"]
+    options += ["model.backbone.mask_time_prob=0"]
+    train(quick_config(tmp_path / "whole", *options, "trainer.max_epochs=2"))
+    train(quick_config(tmp_path / "half", *options, "trainer.max_epochs=1"))
+    again = quick_config(
+        tmp_path / "resumed", *options, "trainer.max_epochs=2", f"ckpt={tmp_path / 'half'}"
+    )
+    train(again)
+    whole, resumed = (
+        torch.load(tmp_path / name / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for name in ("whole", "resumed")
+    )
+    for name, value in whole.items():
+        torch.testing.assert_close(resumed[name], value, atol=0, rtol=0)
+
+
 def test_a_run_with_another_head_cannot_be_started_from(quick_config, fitted, tmp_path):
     with pytest.raises(UserError, match="init_from"):
         train(quick_config(tmp_path, "split=stratified", f"init_from={fitted}"))

@@ -26,7 +26,6 @@ def tune(
     data.batch_size=8,16,32. Without one, those of conf/tune.yaml are searched.
     """
     from ser.config.compose import CONF, compose_command
-    from ser.config.model import HeadFit
     from ser.config.train import TrainConfig
     from ser.training.search_space import read_space
 
@@ -41,8 +40,8 @@ def tune(
 
     space = [dimension.resolve(compose()) for dimension in dimensions]
     config = compose(*(dimension.sample for dimension in space))
-    fit, rule = config.model.fit, "a fitted head needs a range, such as model.layer=2,3,4"
-    require(fit == HeadFit.none or not by_default, "model.fit", fit, rule)
+    rule = "a fitted head needs a range, such as model.layer=2,3,4"
+    require(not (config.model.only_fits and by_default), "model.fit", config.model.fit, rule)
     with optional_dependency("tune"):
         # Heavy, so only after the config was checked.
         from ser.reports.trials import show

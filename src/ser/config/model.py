@@ -151,7 +151,8 @@ class ModelConfig:
     )
     fit: HeadFit = setting(
         HeadFit.none,
-        "fit the head with scikit-learn instead of training it: logistic, lda, auto (the better)",
+        "fit the head with scikit-learn: logistic, lda, auto (the better); with model.mode=full or"
+        " lora, training starts from it (LP-FT)",
     )
     fit_strengths: list[float] = setting(
         [0.0003, 0.001, 0.003, 0.01, 0.03, 0.1],
@@ -235,7 +236,7 @@ class ModelConfig:
         rule = "mixes recordings, which auxiliary tasks do not support; set model.mixup=0"
         require(not (self.auxiliary and self.mixup), "model.mixup", self.mixup, rule)
         rule = "the head is fitted by scikit-learn; leave out model.auxiliary"
-        require(not (self.auxiliary and self.fit != HeadFit.none), "model.fit", self.fit, rule)
+        require(not (self.auxiliary and self.only_fits), "model.fit", self.fit, rule)
         error = self.abstain_error
         rule = "above 0 and below 1, or null"
         require(error is None or 0 < error < 1, "model.abstain_error", error, rule)
@@ -249,10 +250,9 @@ class ModelConfig:
         require(top is None or self.mode != Mode.head, "model.top_layers", top, rule)
         rule = "model.compile=true needs layerdrop 0, because skipped layers change the graph"
         require(not (self.compile and skip > 0), "model.backbone.layerdrop", skip, rule)
-        fitted = self.fit != HeadFit.none
-        rule = "needs a linear head on fixed features, as model=linear sets it up"
-        linear = self.fixed_features and self.standardize != Standardize.none
-        require(linear or not fitted, "model.fit", self.fit, rule)
+        rule = "needs a linear head on pooled and standardised features, as in model=linear"
+        linear = not self.learns_pooling and self.standardize != Standardize.none
+        require(linear or not self.fits, "model.fit", self.fit, rule)
         grouped = self.standardizes_by_group
         require(self.fixed_features or not grouped, "model.standardize", self.standardize, rule)
         positive = bool(self.fit_strengths) and min(self.fit_strengths) > 0
@@ -274,10 +274,24 @@ class ModelConfig:
         return max(self.join_layers) if self.join_layers else self.layer
 
     @property
+    def learns_pooling(self) -> bool:
+        """Whether there is anything to train between the backbone and the classifier."""
+        return self.projector or self.weighted_layers or self.pooling in LEARNED_POOLINGS
+
+    @property
     def fixed_features(self) -> bool:
         """Whether the pooled features are the same in every step, so only the head is trained."""
-        learned = self.projector or self.weighted_layers or self.pooling in LEARNED_POOLINGS
-        return self.mode == Mode.head and not learned
+        return self.mode == Mode.head and not self.learns_pooling
+
+    @property
+    def fits(self) -> bool:
+        """Whether scikit-learn fits the head."""
+        return self.fit != HeadFit.none
+
+    @property
+    def only_fits(self) -> bool:
+        """Whether scikit-learn fits the head and nothing is trained."""
+        return self.fits and self.mode == Mode.head
 
     @property
     def standardizes_by_group(self) -> bool:

@@ -14,7 +14,7 @@ from ser.config.callbacks import check_monitor, default_callbacks, emotion_of
 from ser.config.data import DataConfig, Sampling
 from ser.config.fields import group, require_path, setting
 from ser.config.loggers import default_loggers
-from ser.config.model import HeadFit, Mode, ModelConfig, Schedule
+from ser.config.model import Mode, ModelConfig, Schedule
 from ser.config.split import SplitConfig
 from ser.config.trainer import TrainerConfig
 from ser.errors import UserError, require
@@ -70,15 +70,14 @@ class TrainConfig:
             raise UserError("callbacks.learning_rate needs a logger; add ~callbacks.learning_rate")
         self.check_class_weights()
         rule = "needs fixed features: without augmentation and with model.cache_hidden_states=true"
-        trained = self.model.standardizes_by_group and self.model.fit == HeadFit.none
+        trained = self.model.standardizes_by_group and not self.model.fits
         fixed = self.reuses_hidden_states or not trained
         require(fixed, "model.standardize", self.model.standardize, rule)
         copies = self.data.speeds != [1.0]
         rule = "needs a fitted head (model=linear); for other training, data.augment changes speeds"
-        fitted = self.model.fit != HeadFit.none
-        require(fitted or not copies, "data.speeds", self.data.speeds, rule)
+        require(self.model.only_fits or not copies, "data.speeds", self.data.speeds, rule)
         rule = "model.fit would replace the head of that run; set model.fit=none"
-        require(self.init_from is None or not fitted, "init_from", self.init_from, rule)
+        require(self.init_from is None or not self.model.fits, "init_from", self.init_from, rule)
         trainer = self.trainer
         endless = trainer.max_epochs == -1 and trainer.max_steps == -1
         rule = f"model.schedule={self.model.schedule} needs an end; set this or trainer.max_steps"
@@ -102,6 +101,7 @@ class TrainConfig:
         named = self.output_dir.strip() not in ("", "???")
         require(named, "output_dir", self.output_dir, "name the folder of the run")
         self.check_monitors()
+        self.check_checkpoints()
         self.data.check_files()
         self.split.check_files()
         self.model.backbone.check_files()
@@ -109,6 +109,16 @@ class TrainConfig:
             require_path("ckpt", self.ckpt)
         elif self.init_from is not None and self.init_from.count("/") != 1:  # one: the hub
             require_path("init_from", self.init_from)
+
+    def check_checkpoints(self) -> None:
+        """Raise UserError for checkpoints that the other commands would not find."""
+        own = Path(self.output_dir) / LAST_CHECKPOINT.parent
+        rule = f"the commands look for best.ckpt and last.ckpt in {own}; leave this out"
+        for name, callback in self.callbacks.items():
+            folder, file = getattr(callback, "dirpath", None), getattr(callback, "filename", "best")
+            same = folder is None or Path(folder).absolute() == own.absolute()
+            require(same, f"callbacks.{name}.dirpath", folder, rule)
+            require(file == "best", f"callbacks.{name}.filename", file, rule)
 
     def check_monitors(self) -> None:
         """Raise UserError for the metric of an emotion that is none of the classes."""

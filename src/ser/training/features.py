@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from ser.config.model import FitFolds, HeadFit, Standardize
+from ser.config.model import FitFolds, Standardize
 from ser.config.split import SplitKind
 from ser.config.train import TrainConfig
 from ser.data.datamodule import EmotionDataModule
@@ -122,7 +122,7 @@ def prepare_head(network: EmotionNetwork, data: EmotionDataModule, config: Train
     train = collect(data, network, "train", config.data.speeds)
     groups = train.groups(model.standardize)
     scaled, standardization = standardize_copies(train.values, groups, config)
-    if model.fit != HeadFit.none:
+    if model.fits:
         fit_head(network, train, scaled, config).install(network, standardization)
         return
     network.scaler.standardization = standardization  # pyright: ignore

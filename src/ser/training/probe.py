@@ -77,7 +77,7 @@ class ProbeResult:
 
 def linear_config(config: TrainConfig) -> TrainConfig:
     """The config with a linear head on pooled features of all layers."""
-    fit = config.model.fit if config.model.fit != HeadFit.none else HeadFit.auto
+    fit = config.model.fit if config.model.fits else HeadFit.auto
     standardize = config.model.standardize
     if standardize == Standardize.none:
         standardize = Standardize.train

@@ -3,7 +3,7 @@
 import logging
 from typing import Any
 
-from ser.config.model import HeadFit, Schedule
+from ser.config.model import Schedule
 from ser.config.plain import to_plain
 from ser.config.train import RESULT, TrainConfig
 from ser.data.sampler import ResumePoint
@@ -53,7 +53,7 @@ def check_resumable(
             log.warning("%s was %s, and is %s from here on", key, before.get(key), after.get(key))
     if then.manifest != now.manifest:
         raise UserError(f"ckpt={ckpt} was trained on other data: the corpora have changed since")
-    fitted = config.model.fit != HeadFit.none  # such a run saves its checkpoints at its end
+    fitted = config.model.only_fits  # such a run saves its checkpoints at its end
     if not fitted and not checkpoint.content.get("optimizer_states"):
         raise UserError(
             f"ckpt={ckpt} holds no optimiser state: it can be evaluated, but not resumed"
@@ -73,7 +73,7 @@ def check_unfinished(
     """
     ckpt, progress = checkpoint.path, checkpoint.content
     place, reason = find_resume_point(progress), ""
-    if config.model.fit != HeadFit.none:
+    if config.model.only_fits:
         reason = "its head is fitted"
     for done, key in ((place.epoch, "max_epochs"), (progress["global_step"], "max_steps")):
         limit = getattr(config.trainer, key)

@@ -16,7 +16,7 @@ from torch import nn
 from ser.audio.cache import AudioCache
 from ser.audio.recording import SAMPLE_RATE
 from ser.config.callbacks import name_metric
-from ser.config.model import HeadFit, Standardize
+from ser.config.model import Standardize
 from ser.config.plain import key_of, to_plain
 from ser.config.train import TrainConfig, find_last_checkpoint
 from ser.data.datamodule import EmotionDataModule
@@ -74,8 +74,8 @@ def train(
     """
     silence_warnings()
     config.check_files()
-    fitted = config.model.fit != HeadFit.none
-    require(loss is None or not fitted, "model.fit", config.model.fit, "has a loss of its own")
+    rule = "has a loss of its own"
+    require(loss is None or not config.model.only_fits, "model.fit", config.model.fit, rule)
     if config.ckpt is not None:
         config = replace(config, ckpt=str(find_last_checkpoint(config.ckpt)))
     seed_everything(config.seed, workers=True, verbose=False)
@@ -153,10 +153,12 @@ def run(
         elif config.model.freezes_layers and config.model.cache_hidden_states:
             log.info("Hidden states are not cached because of augmentation or pooling_floor_db")
         announce(trainer, module)
-        if config.model.standardize != Standardize.none and config.init_from is None:
+        known = resumed is not None and not config.model.fixed_features  # in the checkpoint
+        standardizes = config.model.standardize != Standardize.none
+        if standardizes and config.init_from is None and not known:
             module.network.to(trainer.strategy.root_device)  # pyright: ignore[reportArgumentType]
             prepare_head(module.network, data, config)
-        if config.model.fit == HeadFit.none:
+        if not config.model.only_fits:
             fit(trainer, module, data, config)
         if not config.trainer.fast_dev_run:
             finish_epoch(trainer, module, data)

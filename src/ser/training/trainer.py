@@ -19,7 +19,6 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from ser.config.callbacks import CheckpointConfig, EarlyStoppingConfig, mode_of
 from ser.config.loggers import MlflowConfig
-from ser.config.model import HeadFit
 from ser.config.precision import LIGHTNING
 from ser.config.train import TrainConfig
 from ser.config.trainer import TrainerConfig
@@ -77,7 +76,7 @@ def check_devices(trainer: Trainer, config: TrainConfig) -> None:
             f"model.backbone.layerdrop={layerdrop} on several devices needs"
             " trainer.strategy=ddp_find_unused_parameters_true"
         )
-    if config.model.fit != HeadFit.none and trainer.world_size > 1:
+    if config.model.fits and trainer.world_size > 1:
         raise UserError(f"model.fit={config.model.fit} works with trainer.devices=1 only")
 
 

@@ -34,7 +34,8 @@ from ser.training.train import train
 
 STORAGE = "study.db"
 STUDY = "ser"
-INTERRUPTED = "interrupted"  # attribute of the study: the numbers of trials that do not count
+# Attributes of the study: the numbers of trials that do not count, and the metric.
+INTERRUPTED, MONITOR = "interrupted", "monitor"
 SETTINGS, REPEATS = "settings", "repeats"  # of a trial: as typed; the trial that it repeats
 DATABASE_TIMEOUT = 30  # seconds to wait for another process that writes
 
@@ -80,14 +81,14 @@ def search(plan: Search, trials: int) -> optuna.Study:
     plan.folder.mkdir(parents=True, exist_ok=True)
     with readable_database(plan):
         with plan.lock():
-            study = open_study(plan, mode_of(config.monitor))
+            study = open_study(plan, config.monitor)
         while (claimed := claim(study, plan, trials, config.seed)) is not None:
             with claimed as trial:
                 run_trial(study, trial, plan, config.monitor)
     return study
 
 
-def open_study(plan: Search, mode: str) -> optuna.Study:
+def open_study(plan: Search, monitor: str) -> optuna.Study:
     """Create or load the study; raises UserError if the folder holds another one."""
 
     def connect() -> sqlite3.Connection:  # by path: ? and # have a meaning in database addresses
@@ -99,7 +100,7 @@ def open_study(plan: Search, mode: str) -> optuna.Study:
         study_name=STUDY,
         storage=storage,
         load_if_exists=True,
-        direction="maximize" if mode == "max" else "minimize",
+        direction="maximize" if mode_of(monitor) == "max" else "minimize",
         pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=2),
     )
     described = [*plan.overrides, *map(str, plan.space)]
@@ -109,6 +110,7 @@ def open_study(plan: Search, mode: str) -> optuna.Study:
             f"{plan.folder} holds a study of other settings: choose another folder with --folder"
         )
     study.set_user_attr("described", described)
+    study.set_user_attr(MONITOR, monitor)
     return study
 
 
