@@ -17,7 +17,7 @@ from ser.commands.main import app
 from ser.errors import UserError
 from ser.inference import ray_cluster
 from ser.inference.ray_engine import Plan, Worker, count_failed, plan
-from ser.inference.settings import Job
+from ser.inference.settings import PredictorConfig
 
 ray = pytest.importorskip("ray")
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -84,7 +84,9 @@ def test_results_equal_those_of_the_local_engine_and_a_stopped_job_continues(
 def test_a_shard_whose_workers_die_is_given_up_and_named(table, trained, tmp_path, monkeypatch):
     monkeypatch.chdir(table.parent)
     paths = ["clips/0.wav", "clips/4.wav"]
-    planned = plan(Job(str(trained), "cpu"), paths, tmp_path / "out", shard_size=2, top_k=2)
+    planned = plan(
+        PredictorConfig(str(trained), "cpu"), paths, tmp_path / "out", shard_size=2, top_k=2
+    )
     worker = Worker(planned)
     assert worker({"shard": 0}) == {"recordings": 2}
     assert count_failed(planned.place(0)) == 1
@@ -95,26 +97,38 @@ def test_a_shard_whose_workers_die_is_given_up_and_named(table, trained, tmp_pat
 
 
 def test_a_folder_of_another_job_is_refused(trained, tmp_path):
-    first = plan(Job(str(trained)), ["a.wav", "b.wav"], tmp_path / "out", shard_size=1, top_k=None)
+    first = plan(
+        PredictorConfig(str(trained)),
+        ["a.wav", "b.wav"],
+        tmp_path / "out",
+        shard_size=1,
+        top_k=None,
+    )
     assert isinstance(first, Plan)
     assert first.missing() == [0, 1]
     first.place(0).touch()
-    faster = Job(str(trained), device="cpu", batch_size=4)
+    faster = PredictorConfig(str(trained), device="cpu", batch_size=4)
     again = plan(faster, ["a.wav", "b.wav"], tmp_path / "out", shard_size=1, top_k=None)
     assert again.missing() == [1]
     for job, paths, problem in (
-        (Job(str(trained), raw=True), ["a.wav", "b.wav"], "raw was False, and is True"),
-        (Job(str(trained)), ["a.wav", "c.wav"], "paths was"),
-        (Job(str(trained)), ["a.wav"], "recordings was 2, and is 1"),
+        (PredictorConfig(str(trained), raw=True), ["a.wav", "b.wav"], "raw was False, and is True"),
+        (PredictorConfig(str(trained)), ["a.wav", "c.wav"], "paths was"),
+        (PredictorConfig(str(trained)), ["a.wav"], "recordings was 2, and is 1"),
     ):
         with pytest.raises(ValueError, match=problem):
             plan(job, paths, tmp_path / "out", shard_size=1, top_k=None)
     assert json.loads((tmp_path / "out" / "job.json").read_text())["recordings"] == 2
     os.utime(trained, ns=(1, 1))  # as after another training into the same folder
     with pytest.raises(ValueError, match="model was"):
-        plan(Job(str(trained)), ["a.wav", "b.wav"], tmp_path / "out", shard_size=1, top_k=None)
+        plan(
+            PredictorConfig(str(trained)),
+            ["a.wav", "b.wav"],
+            tmp_path / "out",
+            shard_size=1,
+            top_k=None,
+        )
     with pytest.raises(ValueError, match="choose a new folder"):
-        plan(Job(str(trained)), ["a.wav"], tmp_path, shard_size=1, top_k=None)
+        plan(PredictorConfig(str(trained)), ["a.wav"], tmp_path, shard_size=1, top_k=None)
 
 
 @pytest.mark.parametrize(

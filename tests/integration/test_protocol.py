@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ser.commands.protocol import run
+from ser.commands.training_job import run
 from ser.reports import aggregate
 
 ROOT = Path(__file__).parents[2]

@@ -30,7 +30,7 @@ from ser.audio.recording import (
 )
 from ser.audio.resample import resample
 from ser.audio.sndfile import KINDS, SndfileDecoder
-from ser.audio.sniff import Kind, locate
+from ser.audio.sniff import Container, locate
 from ser.audio.splice import Part, Peek, SplicedFile, whole_file
 from ser.audio.surveys import SURVEYS
 from ser.system.files import LFS_POINTER
@@ -200,7 +200,7 @@ def open_decoder(file: BinaryIO, cancelled: Cancelled = None) -> Decoder:
     return decoder
 
 
-def recognise(file: BinaryIO) -> tuple[Kind, int, bytes]:
+def recognise(file: BinaryIO) -> tuple[Container, int, bytes]:
     """The result of `locate`; raises AudioError if the file is not a recording."""
     kind, start, head = locate(file)
     if kind is None:
@@ -211,7 +211,7 @@ def recognise(file: BinaryIO) -> tuple[Kind, int, bytes]:
 
 
 def choose_decoder(
-    kind: Kind, base: SplicedFile, parts: list[Part], descriptor: int | None
+    kind: Container, base: SplicedFile, parts: list[Part], descriptor: int | None
 ) -> Decoder:
     """SndfileDecoder for the formats in KINDS; FFmpegDecoder for the others and as a fallback.
 

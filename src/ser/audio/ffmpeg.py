@@ -21,17 +21,32 @@ from ser.audio.recording import (
     UnsupportedError,
     rate_change,
 )
-from ser.audio.sniff import Kind
+from ser.audio.sniff import Container
 from ser.audio.splice import SplicedFile
 from ser.errors import install_hint
 
 DEMUXERS = {
-    Kind.WAV: "wav", Kind.RF64: "wav", Kind.W64: "w64", Kind.AIFF: "aiff", Kind.AU: "au",
-    Kind.CAF: "caf", Kind.NIST: "nistsphere", Kind.VOC: "voc", Kind.FLAC: "flac",
-    Kind.OGG: "ogg", Kind.MPEG: "mp3", Kind.AAC: "aac", Kind.AMR: "amr", Kind.MP4: "mov",
-    Kind.MATROSKA: "matroska", Kind.ASF: "asf", Kind.AVI: "avi", Kind.FLV: "flv",
-    Kind.MPEG_TS: "mpegts", Kind.MPEG_PS: "mpeg",
-}  # fmt: skip
+    Container.WAV: "wav",
+    Container.RF64: "wav",
+    Container.W64: "w64",
+    Container.AIFF: "aiff",
+    Container.AU: "au",
+    Container.CAF: "caf",
+    Container.NIST: "nistsphere",
+    Container.VOC: "voc",
+    Container.FLAC: "flac",
+    Container.OGG: "ogg",
+    Container.MPEG: "mp3",
+    Container.AAC: "aac",
+    Container.AMR: "amr",
+    Container.MP4: "mov",
+    Container.MATROSKA: "matroska",
+    Container.ASF: "asf",
+    Container.AVI: "avi",
+    Container.FLV: "flv",
+    Container.MPEG_TS: "mpegts",
+    Container.MPEG_PS: "mpeg",
+}
 CODECS = frozenset({
     "aac", "aac_latm", "ac3", "eac3", "adpcm_ima_qt", "adpcm_ima_wav", "adpcm_ms", "adpcm_swf",
     "adpcm_yamaha", "alac", "amrnb", "amrwb", "libopencore_amrnb", "libopencore_amrwb", "flac",
@@ -50,7 +65,7 @@ OPTIONS = {
 MAX_FRAME = 2**18  # samples of each channel in one frame
 # In these a demuxer passes over what it does not recognise, so a gap between timestamps is a loss.
 # In others it may be a pause, or silence that was not sent.
-RESYNCHRONISED = frozenset({Kind.MPEG_TS, Kind.MPEG_PS, Kind.ASF})
+RESYNCHRONISED = frozenset({Container.MPEG_TS, Container.MPEG_PS, Container.ASF})
 JITTER = 1  # frames by which timestamps may differ from the samples before them
 # Codecs with checksums, which FFmpeg only verifies on demand: it would make noise of other bytes.
 VERIFIED = {"ac3", "eac3", "flac"}
@@ -64,7 +79,7 @@ class FFmpegDecoder:
     if the file has no audio track or is damaged.
     """
 
-    def __init__(self, kind: Kind, file: SplicedFile, note: str = "") -> None:
+    def __init__(self, kind: Container, file: SplicedFile, note: str = "") -> None:
         try:
             import av
         except ModuleNotFoundError as error:

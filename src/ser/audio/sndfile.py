@@ -18,13 +18,22 @@ from ser.audio.recording import (
     block_length,
     rate_change,
 )
-from ser.audio.sniff import Kind
+from ser.audio.sniff import Container
 from ser.audio.splice import Part, SplicedFile
 from ser.system.stderr import silence_c_libraries
 
 KINDS = frozenset(
-    {Kind.WAV, Kind.RF64, Kind.W64, Kind.AIFF, Kind.AU, Kind.CAF, Kind.NIST, Kind.VOC}
-    | {Kind.FLAC, Kind.OGG, Kind.MPEG}
+    {
+        Container.WAV,
+        Container.RF64,
+        Container.W64,
+        Container.AIFF,
+        Container.AU,
+        Container.CAF,
+        Container.NIST,
+        Container.VOC,
+    }
+    | {Container.FLAC, Container.OGG, Container.MPEG}
 )
 MAX_FRAMES = 2**62  # libsndfile states more if it does not know
 MAX_LOST = 2**12  # samples that MP3 decoders leave out at the begin of a stream
@@ -53,7 +62,7 @@ class SndfileDecoder:
     """
 
     def __init__(
-        self, kind: Kind, base: SplicedFile, parts: Sequence[Part], whole: int | None = None
+        self, kind: Container, base: SplicedFile, parts: Sequence[Part], whole: int | None = None
     ) -> None:
         self._kind, self._base, self._parts, self._whole = kind, base, list(parts), whole
         self._open_next()
@@ -80,7 +89,7 @@ class SndfileDecoder:
 
     def skip(self, frames: int) -> int:
         """Pass over up to so many samples, if positions are exact; returns how many."""
-        exact = self._kind == Kind.FLAC or self._subtype.startswith(UNCOMPRESSED)
+        exact = self._kind == Container.FLAC or self._subtype.startswith(UNCOMPRESSED)
         if self._parts or not exact or not self._promised:
             return 0
         frames = min(frames, self._promised - self._done)
@@ -105,7 +114,7 @@ class SndfileDecoder:
         # Reading 16-bit files as integers takes a quarter of the time of reading them as floats.
         self._dtype: Any = "int16" if self._subtype == "PCM_16" else "float32"
         # The samples that a reliable header states, or 0.
-        estimated = self._mpeg or self._kind == Kind.OGG or self._file.frames > MAX_FRAMES
+        estimated = self._mpeg or self._kind == Container.OGG or self._file.frames > MAX_FRAMES
         self._promised = 0 if estimated else self._file.frames
 
     def _open_segments(self, segments: Sequence[Any]) -> _Sequential:

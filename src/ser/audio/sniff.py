@@ -28,7 +28,7 @@ class Buffered(Protocol):
     def read1(self, size: int, /) -> bytes: ...
 
 
-class Kind(StrEnum):
+class Container(StrEnum):
     """A container format."""
 
     WAV = "WAV"
@@ -56,24 +56,24 @@ class Kind(StrEnum):
 W64_RIFF = bytes.fromhex("72696666 2e91cf11 a5d628db 04c10000")
 ASF_HEADER = bytes.fromhex("3026b275 8e66cf11 a6d900aa 0062ce6c")
 MAGIC = {
-    rb"RIF[FX].{4}WAVE": Kind.WAV,
-    rb"RF64.{4}WAVE": Kind.RF64,
-    re.escape(W64_RIFF): Kind.W64,
-    rb"FORM.{4}AIF[FC]": Kind.AIFF,
-    rb"\.snd\0|dns\...\0\0": Kind.AU,
-    rb"caff\0": Kind.CAF,
-    rb"NIST_1A\n": Kind.NIST,
-    rb"Creative Voice File\x1a": Kind.VOC,
-    rb"fLaC": Kind.FLAC,
-    rb"OggS\0": Kind.OGG,
-    rb"#!AMR(-WB)?\n": Kind.AMR,
-    rb".{4}(ftyp|mdat)|\0.{3}(moov|wide|skip|free|pnot)": Kind.MP4,
-    rb"\x1aE\xdf\xa3": Kind.MATROSKA,
-    re.escape(ASF_HEADER): Kind.ASF,
-    rb"RIFF.{4}AVI ": Kind.AVI,
-    rb"FLV\x01": Kind.FLV,
-    rb"(.{4})?G(.{187}|.{191})G(.{187}|.{191})G": Kind.MPEG_TS,
-    rb"\0\0\x01\xba": Kind.MPEG_PS,
+    rb"RIF[FX].{4}WAVE": Container.WAV,
+    rb"RF64.{4}WAVE": Container.RF64,
+    re.escape(W64_RIFF): Container.W64,
+    rb"FORM.{4}AIF[FC]": Container.AIFF,
+    rb"\.snd\0|dns\...\0\0": Container.AU,
+    rb"caff\0": Container.CAF,
+    rb"NIST_1A\n": Container.NIST,
+    rb"Creative Voice File\x1a": Container.VOC,
+    rb"fLaC": Container.FLAC,
+    rb"OggS\0": Container.OGG,
+    rb"#!AMR(-WB)?\n": Container.AMR,
+    rb".{4}(ftyp|mdat)|\0.{3}(moov|wide|skip|free|pnot)": Container.MP4,
+    rb"\x1aE\xdf\xa3": Container.MATROSKA,
+    re.escape(ASF_HEADER): Container.ASF,
+    rb"RIFF.{4}AVI ": Container.AVI,
+    rb"FLV\x01": Container.FLV,
+    rb"(.{4})?G(.{187}|.{191})G(.{187}|.{191})G": Container.MPEG_TS,
+    rb"\0\0\x01\xba": Container.MPEG_PS,
 }
 PATTERNS = [(re.compile(pattern, re.DOTALL), kind) for pattern, kind in MAGIC.items()]
 LINE = 64  # bytes that tell text from a recording
@@ -84,7 +84,7 @@ RAW = (
 )
 
 
-def identify(head: bytes) -> Kind | None:
+def identify(head: bytes) -> Container | None:
     """The format of a file that begins with `head`, HEAD bytes or the whole file.
 
     None if it is not a recording. A file that begins with an ID3 tag is taken for an MP3.
@@ -92,18 +92,18 @@ def identify(head: bytes) -> Kind | None:
     if (kind := begins_recording(head)) is not None:
         return kind
     if mpeg.id3_size(head):
-        return Kind.MPEG
+        return Container.MPEG
     if adts.is_adts(head):
-        return Kind.AAC
-    return Kind.MPEG if mpeg.is_mpeg(head) else None
+        return Container.AAC
+    return Container.MPEG if mpeg.is_mpeg(head) else None
 
 
-def begins_recording(head: bytes) -> Kind | None:
+def begins_recording(head: bytes) -> Container | None:
     """The format of a file by the bytes with which it must begin; None for those without any."""
     return next((kind for pattern, kind in PATTERNS if pattern.match(head)), None)
 
 
-def locate(file: BinaryIO) -> tuple[Kind | None, int, bytes]:
+def locate(file: BinaryIO) -> tuple[Container | None, int, bytes]:
     """The format of a file, the offset at which it begins after ID3 tags, and its bytes there."""
     start, head = 0, read_head(file, 0)
     while size := mpeg.id3_size(head):
@@ -111,7 +111,7 @@ def locate(file: BinaryIO) -> tuple[Kind | None, int, bytes]:
         head = read_head(file, start)
     kind = identify(head)
     if start and kind is None:  # an MP3 with a damaged begin, or a tag and nothing else
-        kind = Kind.MPEG
+        kind = Container.MPEG
     return kind, start, head
 
 

@@ -8,28 +8,28 @@ too much of it is damaged.
 from collections.abc import Callable
 
 from ser.audio import adts, amr, chunks, matroska, mp4, mpeg, ogg, riff, transport, voc
-from ser.audio.sniff import Kind
+from ser.audio.sniff import Container
 from ser.audio.splice import Part, Peek
 
-SURVEYS: dict[Kind, Callable[[Peek], list[Part]]] = {
-    Kind.WAV: riff.survey_wav,
-    Kind.RF64: riff.survey_rf64,
-    Kind.W64: chunks.survey_w64,
-    Kind.AIFF: chunks.survey_aiff,
-    Kind.AU: chunks.survey_au,
-    Kind.NIST: chunks.survey_nist,
-    Kind.VOC: voc.survey,
-    Kind.CAF: chunks.survey_caf,
-    Kind.FLAC: chunks.survey_flac,
-    Kind.FLV: chunks.survey_flv,
-    Kind.AVI: riff.survey_avi,
-    Kind.ASF: chunks.survey_asf,
-    Kind.AMR: amr.survey,
-    Kind.MP4: mp4.survey,
-    Kind.MATROSKA: matroska.survey,
-    Kind.MPEG_TS: transport.survey_ts,
-    Kind.MPEG_PS: transport.survey_ps,
-    Kind.OGG: ogg.scan,
-    Kind.AAC: adts.survey,
-    Kind.MPEG: mpeg.survey,
+SURVEYS: dict[Container, Callable[[Peek], list[Part]]] = {
+    Container.WAV: riff.survey_wav,
+    Container.RF64: riff.survey_rf64,
+    Container.W64: chunks.survey_w64,
+    Container.AIFF: chunks.survey_aiff,
+    Container.AU: chunks.survey_au,
+    Container.NIST: chunks.survey_nist,
+    Container.VOC: voc.survey,
+    Container.CAF: chunks.survey_caf,
+    Container.FLAC: chunks.survey_flac,
+    Container.FLV: chunks.survey_flv,
+    Container.AVI: riff.survey_avi,
+    Container.ASF: chunks.survey_asf,
+    Container.AMR: amr.survey,
+    Container.MP4: mp4.survey,
+    Container.MATROSKA: matroska.survey,
+    Container.MPEG_TS: transport.survey_ts,
+    Container.MPEG_PS: transport.survey_ps,
+    Container.OGG: ogg.scan,
+    Container.AAC: adts.survey,
+    Container.MPEG: mpeg.survey,
 }

@@ -24,7 +24,7 @@ from ser.commands.options import (
 )
 from ser.config.precision import Precision
 from ser.errors import optional_dependency
-from ser.inference.settings import Job
+from ser.inference.settings import PredictorConfig
 
 
 def demo(
@@ -58,7 +58,7 @@ def demo(
     with server.listen(host, port) as listening:
         if token is None and host not in access.LOOPBACK:
             typer.echo(f"Anyone who can reach {host} can use the demo; set --token.", err=True)
-        predictor = Job(ckpt, device, raw, precision, speaker=speaker).load()
+        predictor = PredictorConfig(ckpt, device, raw, precision, speaker=speaker).load()
         found = find_examples(predictor, ckpt, examples)
         page = create_demo(predictor, bounds, admitted, found, root_path)
         address = server.name_address(listening, root_path) + "/"

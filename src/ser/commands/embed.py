@@ -8,7 +8,7 @@ import typer
 from ser.commands.options import BatchSize, Ckpt, Computing, Device
 from ser.config.precision import Precision
 from ser.errors import UserError, optional_dependency, require
-from ser.inference.settings import Job, Pool
+from ser.inference.settings import Pool, PredictorConfig
 
 
 def embed(
@@ -39,7 +39,7 @@ def embed(
     found, total = sources.count(sources.find_all(paths))
     if total == 0:
         raise UserError("no recording found")
-    predictor = Job(ckpt, device, precision=precision).load()
+    predictor = PredictorConfig(ckpt, device, precision=precision).load()
     chosen = embeddings.check_layer(predictor, layer)
     results = embeddings.embed(predictor, found, layer=chosen, pool=pool, batch_size=batch_size)
     results = track(results, "Embedding", total)

@@ -74,13 +74,19 @@ def stoppable(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+CONTINUES = "What is in the cache stays, and the same command continues from there."
+REMAINS = {
+    prepare.prepare: CONTINUES,
+    probe.probe: CONTINUES,
+    enroll.enroll: "Nothing was written.",
+}
+
+
 def describe_remains(command: Callable[..., None], options: Mapping[str, Any]) -> str:
     """What remains of a command that is stopped now."""
+    if command in REMAINS:
+        return REMAINS[command]
     output = options.get("output")
-    if command in (prepare.prepare, probe.probe):
-        return "What is in the cache stays, and the same command continues from there."
-    if command is enroll.enroll:
-        return "Nothing was written."
     if options.get("engine") == Engine.ray:
         return f"Finished files stay in {output}, and the same command adds the others."
     return "" if output is None or output.exists() else f"{output} was not written."

@@ -28,7 +28,7 @@ from ser.commands.words import Command
 from ser.config.precision import Precision
 from ser.errors import UserError, optional_dependency
 from ser.inference import sources, writers
-from ser.inference.settings import Format, Job
+from ser.inference.settings import Format, PredictorConfig
 
 if TYPE_CHECKING:
     from ser.inference.predictor import Predictor
@@ -82,7 +82,7 @@ class OutputOptions:
 Sources = Annotated[
     list[str], typer.Argument(help="Files, folders, globs, tables with a column path, or -.")
 ]
-Kind = Annotated[
+TimelineFormat = Annotated[
     Format | None,
     typer.Option(
         metavar="FORMAT",
@@ -118,7 +118,7 @@ Where = Annotated[Engine, typer.Option(help="ray: on several machines.")]
 def predict(
     paths: Sources,
     ckpt: Ckpt,
-    format: Kind = None,  # noqa: A002 (the name of the option)
+    format: TimelineFormat = None,  # noqa: A002 (the name of the option)
     output: Output = None,
     top_k: TopK = None,
     raw: Raw = False,
@@ -139,37 +139,39 @@ def predict(
 ) -> None:
     """Predict the emotion in recordings. Exits with 1 if any recording failed."""
     speeds = speeds_of(speed)
-    job = Job(ckpt, device, raw, precision, window, hop, vad, batch_size, speeds, speaker)
+    config = PredictorConfig(
+        ckpt, device, raw, precision, window, hop, vad, batch_size, speeds, speaker
+    )
     options = OutputOptions(paths, format, output, top_k, channels, adapt)
-    check_adaptation(job, options, engine)
+    check_adaptation(config, options, engine)
     if engine == Engine.ray:
-        failed = run_on_ray(job, options, shard_size or SHARD_SIZE, workers, address)
+        failed = run_on_ray(config, options, shard_size or SHARD_SIZE, workers, address)
     else:
         for name, value in (("workers", workers), ("shard-size", shard_size), ("address", address)):
             if value is not None:
                 raise UserError(f"--{name}={value} needs --engine=ray.")
-        failed = run_locally(job, options)
+        failed = run_locally(config, options)
     raise typer.Exit(1 if failed else 0)
 
 
-def check_adaptation(job: Job, options: OutputOptions, engine: Engine) -> None:
+def check_adaptation(config: PredictorConfig, options: OutputOptions, engine: Engine) -> None:
     """Raise UserError for options that exclude adaptation."""
-    if options.adapt is None and job.speaker is None:
+    if options.adapt is None and config.speaker is None:
         return
     if engine == Engine.ray:
         raise UserError("--adapt and --speaker need --engine=local.")
-    if options.adapt is not None and job.speaker is not None:
+    if options.adapt is not None and config.speaker is not None:
         raise UserError("--adapt and --speaker exclude each other: choose one.")
     if options.adapt is not None and (
-        job.speeds != (1.0,) or options.channels == Channels.separate
+        config.speeds != (1.0,) or options.channels == Channels.separate
     ):
         raise UserError("--adapt works at the original speed and with mixed channels only.")
 
 
-def run_locally(job: Job, options: OutputOptions) -> int:
+def run_locally(config: PredictorConfig, options: OutputOptions) -> int:
     """Predict in this process; return the number of recordings that failed."""
     kind = writers.choose_format(options.format, options.output)
-    if job.window is not None and kind == Format.csv:
+    if config.window is not None and kind == Format.csv:
         print(
             "CSV has no column for windows; use json, jsonl, parquet, textgrid, vtt or audacity",
             file=sys.stderr,
@@ -177,18 +179,18 @@ def run_locally(job: Job, options: OutputOptions) -> int:
     separate = options.channels == Channels.separate
     if options.adapt is None:
         found, total = find_recordings(options.paths, separate=separate)
-        predictor = load(job)
-        results = job.predict(predictor, found)
+        predictor = load(config)
+        results = config.predict(predictor, found)
     else:
         recordings, speakers = sources.find_with_speakers(options.paths, options.adapt)
-        total, predictor = len(recordings), load(job)
+        total, predictor = len(recordings), load(config)
         from ser.inference.adaptation import predict_adapted  # seconds of import
 
-        settings = {"sliding": job.sliding, "vad": job.vad, "batch_size": job.batch_size}
+        settings = {"sliding": config.sliding, "vad": config.vad, "batch_size": config.batch_size}
         results = predict_adapted(predictor, recordings, speakers, **settings)
     # On a terminal the results themselves show the progress.
     visible = sys.stdout.isatty() and options.output is None
-    adapts = options.adapt is not None or job.speaker is not None
+    adapts = options.adapt is not None or config.speaker is not None
     extra = {"channels": separate, "adapts": adapts}
     with writers.open_writer(
         kind, options.output, predictor.labels, options.top_k, **extra
@@ -209,16 +211,20 @@ def find_recordings(paths: list[str], *, separate: bool) -> tuple[Iterator[Sourc
     return sources.count(found)
 
 
-def load(job: Job) -> "Predictor":
+def load(config: PredictorConfig) -> "Predictor":
     """The predictor; says on standard error if it was trained on synthetic tones."""
-    predictor = job.load()
+    predictor = config.load()
     if predictor.synthetic:
         print("This model was trained on synthetic tones, not on speech", file=sys.stderr)
     return predictor
 
 
 def run_on_ray(
-    job: Job, options: OutputOptions, shard_size: int, workers: int | None, address: str | None
+    config: PredictorConfig,
+    options: OutputOptions,
+    shard_size: int,
+    workers: int | None,
+    address: str | None,
 ) -> int:
     """Predict by the workers of Ray; return the number of recordings that failed.
 
@@ -239,7 +245,7 @@ def run_on_ray(
         raise UserError("--engine=ray reads files, not recordings inside a table.")
     paths = [str(source) for source in found]
     planned = ray_engine.plan(
-        job, paths, options.output, shard_size=shard_size, top_k=options.top_k
+        config, paths, options.output, shard_size=shard_size, top_k=options.top_k
     )
     failed = ray_engine.run(planned, workers=workers, address=address)
     print(f"Written: {len(planned.shards):,} Parquet files in {options.output}")

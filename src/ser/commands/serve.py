@@ -24,7 +24,7 @@ from ser.commands.options import (
 )
 from ser.config.precision import Precision
 from ser.errors import optional_dependency
-from ser.inference.settings import Job
+from ser.inference.settings import PredictorConfig
 
 Timeout = Annotated[float, typer.Option(help="Maximum seconds from a request to its response.")]
 UploadTimeout = Annotated[float, typer.Option(help="Maximum seconds to receive a request body.")]
@@ -79,8 +79,10 @@ def serve(
     with server.listen(host, port) as listening:
         if token is None and host not in access.LOOPBACK:
             LOG.warning(f"anyone who can reach {host} can use the service; set --token")
-        job = Job(ckpt, device, raw, precision, speeds=speeds_of(speed), speaker=speaker)
-        predictor = job.load()
+        config = PredictorConfig(
+            ckpt, device, raw, precision, speeds=speeds_of(speed), speaker=speaker
+        )
+        predictor = config.load()
         service = create_app(
             predictor, bounds, admitted, batch_size=batch_size, root_path=root_path
         )

@@ -58,7 +58,7 @@ def conclude(folder: Path) -> int:
     """Print the table of a sweep and the next step; return the exit code, 1 if a job failed."""
     sweep = sweeps.read_sweep(folder)
     if (folder / "aggregate").is_dir():
-        from ser.commands.protocol import show_aggregate
+        from ser.commands.training_job import show_aggregate
 
         show_aggregate(folder)
     elif len(sweep.jobs) > 1:

@@ -34,7 +34,9 @@ def main(words: list[str] | None = None) -> None:
 def job(composed: DictConfig) -> float:
     config = convert(settle(composed), TrainConfig)
     with reporting_stop(lambda: describe_resume(Path(config.output_dir))):
-        from ser.commands.protocol import run  # heavy, so only after the config has been checked
+        from ser.commands.training_job import (
+            run,
+        )  # heavy, so only after the config has been checked
 
         return run(config, sweep_folder())
 

@@ -17,7 +17,7 @@ from ser.config.precision import Precision
 from ser.errors import UserError
 from ser.inference.ensemble import Ensemble, find_ensemble
 from ser.inference.ray_cluster import connected, share_out
-from ser.inference.settings import Format, Job
+from ser.inference.settings import Format, PredictorConfig
 from ser.inference.writers import open_writer, write_all
 from ser.system.atomic import write_text
 from ser.system.files import identify, read_object
@@ -32,7 +32,7 @@ MAY_CHANGE = ("device", "batch_size")  # settings, when a job is resumed
 class Plan:
     """A job over shards of paths, and its output folder. Paths are relative to `folder`."""
 
-    job: Job
+    config: PredictorConfig
     shards: list[list[str]]
     output: Path
     folder: Path
@@ -51,15 +51,15 @@ class Plan:
     def describe(self) -> dict[str, Any]:
         """What two runs must have in common to write into the same folder."""
         paths = "\n".join("\n".join(shard) for shard in self.shards)
-        settings = {k: v for k, v in asdict(self.job).items() if k not in MAY_CHANGE}
-        settings["speeds"] = list(self.job.speeds)  # as in JSON
+        settings = {k: v for k, v in asdict(self.config).items() if k not in MAY_CHANGE}
+        settings["speeds"] = list(self.config.speeds)  # as in JSON
         return {
             "recordings": sum(map(len, self.shards)),
             "shard_size": len(self.shards[0]),
             "paths": hashlib.sha256(paths.encode("utf-8", "surrogateescape")).hexdigest(),
             "folder": str(self.folder),
             "top_k": self.top_k,
-            "model": describe_files(Path(self.job.ckpt)),
+            "model": describe_files(Path(self.config.ckpt)),
             **settings,
         }
 
@@ -77,7 +77,12 @@ def describe_files(ckpt: Path) -> str:
 
 
 def plan(
-    job: Job, paths: Sequence[str], output: Path, *, shard_size: int, top_k: int | None
+    config: PredictorConfig,
+    paths: Sequence[str],
+    output: Path,
+    *,
+    shard_size: int,
+    top_k: int | None,
 ) -> Plan:
     """Divide the work into shards, and record the job in the output folder.
 
@@ -86,7 +91,7 @@ def plan(
     if not paths:
         raise UserError("no recording found")
     shards = [list(paths[i : i + shard_size]) for i in range(0, len(paths), shard_size)]
-    planned = Plan(job, shards, output.absolute(), Path.cwd(), top_k)
+    planned = Plan(config, shards, output.absolute(), Path.cwd(), top_k)
     record = output / RECORD
     if not record.is_file():
         if output.exists() and (not output.is_dir() or any(output.iterdir())):
@@ -111,14 +116,14 @@ class Worker:
 
     def __init__(self, planned: Plan) -> None:
         os.chdir(planned.folder)  # paths are relative to it
-        self.plan, self.predictor = planned, planned.job.load()
+        self.plan, self.predictor = planned, planned.config.load()
 
     def __call__(self, row: dict[str, Any]) -> dict[str, int]:
         """Write the results of a shard; raises RuntimeError if workers have died of it."""
         shard = int(row["shard"])
         paths = self.plan.shards[shard]
         count_try(self.plan, shard)
-        results = self.plan.job.predict(self.predictor, paths)
+        results = self.plan.config.predict(self.predictor, paths)
         place, labels = self.plan.place(shard), self.predictor.labels
         with open_writer(Format.parquet, place, labels, self.plan.top_k) as writer:
             write_all(results, writer, len(paths), bar=False)
@@ -146,7 +151,7 @@ def run(planned: Plan, *, workers: int | None, address: str | None) -> int:
     """
     from ray.exceptions import RayError
 
-    planned.job.load()  # a model that cannot be loaded is one message here, and a traceback there
+    planned.config.load()  # one message here if that fails; a worker would show a traceback
     missing = planned.missing()
     for shard in missing:
         planned.tries(shard).unlink(missing_ok=True)
@@ -175,7 +180,7 @@ def predict_shards(
     import ray
     from ray.data import ActorPoolStrategy
 
-    share = share_out(planned.job.device, workers)
+    share = share_out(planned.config.device, workers)
     rows = [{"shard": shard} for shard in shards]
     dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
     finished = dataset.map(

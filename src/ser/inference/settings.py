@@ -58,7 +58,7 @@ class Pool(StrEnum):
 
 
 @dataclass(frozen=True)
-class Job:
+class PredictorConfig:
     """A model and how to predict with it; `Predictor` explains each field.
 
     `window` and `hop` are in seconds; without a hop, windows overlap by half. `speaker` is the name

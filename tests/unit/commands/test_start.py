@@ -28,5 +28,7 @@ def test_a_background_job_still_ignores_interrupts():
 
 
 def test_an_interrupt_is_an_exception_again_after_the_imports():
-    code = START + BLOCK + "pass\nassert signal.getsignal(signal.SIGINT) is signal.default_int_handler"
+    code = (
+        START + BLOCK + "pass\nassert signal.getsignal(signal.SIGINT) is signal.default_int_handler"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -21,7 +21,7 @@ from ser.inference.enrolment import EnrolledSpeaker
 from ser.inference.load import TrainedModel
 from ser.inference.prediction import AdaptedTo, Failure, Prediction
 from ser.inference.predictor import Predictor
-from ser.inference.settings import Job
+from ser.inference.settings import PredictorConfig
 from ser.inference.sources import find_with_speakers
 from ser.models.build import build_network
 from ser.models.standardization import Standardization, Statistics
@@ -166,7 +166,7 @@ def test_a_predictor_is_adapted_to_an_enrolled_speaker(predictor, clips):
     expected = expected_probabilities(predictor, [clips[0][0]], statistics)
     enrolment.adapt_to(predictor, "anna", "runs/x")
     np.testing.assert_allclose(predictor.probabilities([clips[0][0]]), expected, atol=1e-4)
-    result = next(iter(Job("runs/x").predict(predictor, [clips[0]])))
+    result = next(iter(PredictorConfig("runs/x").predict(predictor, [clips[0]])))
     assert result.as_plain()["adapted_to"] == {"speaker": "anna", "clips": 3}
     with pytest.raises(UserError):
         predictor.adapt(statistics)
