@@ -17,8 +17,8 @@ from ser.errors import UserError, require, suggest
 
 HUB = "hf:/"  # begins the name of a data set on the Hugging Face hub
 # Columns of a table, by our names.
-TABLE_COLUMNS = ("path", "emotion", "speaker", "gender", "age", "sentence", "intensity", "split",
-           "corpus", "perceived", "start", "end", "agreement")  # fmt: skip
+TABLE_COLUMNS = ("path", "emotion", "speaker", "gender", "age", "race", "ethnicity", "sentence",
+           "intensity", "split", "corpus", "perceived", "start", "end", "agreement")  # fmt: skip
 
 
 class Padding(StrEnum):
@@ -65,6 +65,10 @@ class DataConfig:
     votes: dict[str, str | None] = setting(
         {"cremad": None}, "listeners' votes: a copy of CREMA-D's summaryTable.csv"
     )
+    demographics: dict[str, str | None] = setting(
+        {"cremad": None},
+        "age, race and ethnicity of the speakers: a copy of CREMA-D's VideoDemographics.csv",
+    )
     label_by: LabelSource = setting(
         LabelSource.intended, "perceived: use the listeners' majority as the label if it is known"
     )
@@ -110,6 +114,7 @@ class DataConfig:
         self.check_sources()
         self.check_labels()
         self.check_votes()
+        self.check_demographics()
         within = 0.25 <= self.max_seconds <= 3600
         require(within, "data.max_seconds", self.max_seconds, "from 0.25 s to an hour")
         require(self.batch_size >= 1, "data.batch_size", self.batch_size, "at least 1")
@@ -151,6 +156,11 @@ class DataConfig:
         require(not repeated, "data.labels", self.labels, "a class is named twice")
         require(len(self.label_space) > 1, "data.labels", self.label_space, "at least two classes")
 
+    def check_demographics(self) -> None:
+        known = [name for name, corpus in CORPORA.items() if corpus.read_demographics is not None]
+        for name in self.demographics:
+            require(name in known, "data.demographics", name, f"choose from {', '.join(known)}")
+
     def check_votes(self) -> None:
         voted = [name for name, corpus in CORPORA.items() if corpus.read_votes is not None]
         for name in self.votes:
@@ -174,8 +184,9 @@ class DataConfig:
         for name in self.corpora if self.synthetic is None else []:
             self.check_copy(name)
         self.check_table()
-        for name, path in self.votes.items():
-            require_file(f"data.votes.{name}", path)
+        for key, files in {"votes": self.votes, "demographics": self.demographics}.items():
+            for name, path in files.items():
+                require_file(f"data.{key}.{name}", path)
         self.augment.check_files()
 
     def check_names(self) -> None:

@@ -32,6 +32,10 @@ class EvaluateDataConfig:
     votes: dict[str, str | None] = setting(
         {"cremad": None}, "file of listeners' votes, if it has moved; null: as in training"
     )
+    demographics: dict[str, str | None] = setting(
+        {"cremad": None},
+        "file of the speakers' age and race, if it has moved; null: as in training",
+    )
     synthetic: str | None = setting(None, "folder of the synthetic corpora, if it has moved")
     cache_dir: str | None = setting(None, "folder of decoded audio; null: as in training")
     batch_size: int | None = setting(None, "utterances per batch; null: as in training")

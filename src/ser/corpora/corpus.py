@@ -53,7 +53,9 @@ class Corpus:
     of preference; without any, the user downloads the corpus from `homepage`. `files` is the number
     of audio files of a complete copy (0: unknown) and `example` a typical path. `read_votes` reads
     a published table of listeners' votes and returns the most frequent emotions (several for a tie)
-    by utterance id. `folds` are published folds by the name of their scheme.
+    by utterance id. `read_demographics` reads a published table of the speakers and returns their
+    age, race and ethnicity by column for each speaker. `folds` are published folds by the name of
+    their scheme.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Corpus:
     files: int = 0
     example: str = ""
     read_votes: Callable[[Path], dict[str, tuple[str, ...]]] | None = None
+    read_demographics: Callable[[Path], dict[str, dict[str, str]]] | None = None
     folds: Mapping[str, tuple[Fold, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

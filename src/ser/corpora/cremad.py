@@ -69,6 +69,24 @@ def read_votes(path: Path) -> dict[str, tuple[str, ...]]:
     return votes
 
 
+def read_demographics(path: Path) -> dict[str, dict[str, str]]:
+    """Age, race and ethnicity of each actor, from the corpus's `VideoDemographics.csv`.
+
+    Raises UserError, which names the row, for another table.
+    """
+    actors = {}
+    columns = {"age": "Age", "race": "Race", "ethnicity": "Ethnicity"}
+    for number, row in enumerate(read_rows(path, ("ActorID", *columns.values())), start=2):
+        if not (row["ActorID"].isdecimal() and row["Age"].isdecimal()):
+            raise UserError(
+                f"data.demographics.cremad={path}, row {number}: not CREMA-D's"
+                f" VideoDemographics.csv (actor {row['ActorID']!r}, age {row['Age']!r})"
+            )
+        stated = {ours: row[theirs].strip().lower() for ours, theirs in columns.items()}
+        actors[row["ActorID"]] = {ours: "" if v == "unknown" else v for ours, v in stated.items()}
+    return actors
+
+
 def block(first: int, last: int) -> tuple[str, ...]:
     return tuple(str(actor) for actor in range(first, last + 1))
 
@@ -102,5 +120,6 @@ CORPUS = Corpus(
     citation="H. Cao et al. (2014), IEEE Trans. Affective Computing 5(4): 377-390",
     parse=parse,
     read_votes=read_votes,
+    read_demographics=read_demographics,
     folds=FOLDS,
 )

@@ -48,7 +48,7 @@ def update_settings(config: EvaluateConfig, checkpoint: Checkpoint) -> TrainConf
         for name in ("synthetic", "cache_dir", "batch_size")
         if (value := getattr(given, name)) is not None
     }
-    for name in ("paths", "votes"):
+    for name in ("paths", "votes", "demographics"):
         moved = {key: path for key, path in getattr(given, name).items() if path is not None}
         changes[name] = getattr(settings.data, name) | moved
     # A table that is new to the model is handled in `choose_data`.
@@ -122,6 +122,7 @@ def settings_for_new(
         synthetic=data.synthetic if corpora else None,
         merge=merge,
         votes=votes,
+        demographics={name: file for name, file in data.demographics.items() if name in corpora},
         ambiguous=data.ambiguous if known else Ambiguous.keep,
         label_by=data.label_by if known else LabelSource.intended,
     )

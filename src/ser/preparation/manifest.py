@@ -23,12 +23,12 @@ from ser.system.atomic import replacing
 
 log = logging.getLogger(__name__)
 COLUMNS = (
-    "id", "corpus", "speaker", "gender", "age", "emotion", "intended", "perceived", "agreement",
-    "intensity", "sentence", "start", "end", "seconds", "sample_rate", "channels", "format",
-    "clipped", "content", "recording", "note", "split", "path",
+    "id", "corpus", "speaker", "gender", "age", "race", "ethnicity", "emotion", "intended",
+    "perceived", "agreement", "intensity", "sentence", "start", "end", "seconds", "sample_rate",
+    "channels", "format", "clipped", "content", "recording", "note", "split", "path",
 )  # fmt: skip
-# Columns that a manifest of version 0.1 does not have.
-OPTIONAL = ("age", "intensity")
+# Columns that older manifests do not have.
+OPTIONAL = ("age", "race", "ethnicity", "intensity")
 # Columns from file names or a table. The others are measured or set by `ser.preparation.splits`.
 STATED = (*COLUMNS[: COLUMNS.index("seconds")], "note", "split", "path")
 DROPPED_COLUMNS = ("path", "corpus", "id", "emotion", "reason", "detail")

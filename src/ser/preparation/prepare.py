@@ -27,7 +27,7 @@ from ser.preparation.manifest import (
     measure,
     refuse_drops,
 )
-from ser.preparation.scan import explain_none, scan_corpus
+from ser.preparation.scan import add_demographics, explain_none, scan_corpus
 from ser.preparation.table import scan_table
 
 log = logging.getLogger(__name__)
@@ -107,6 +107,8 @@ def scan(data: DataConfig, *, check_use: bool = False) -> Manifest:
     for name in data.corpora:
         corpus = ravdess.select(data.ravdess_channel) if name == "ravdess" else CORPORA[name]
         source, part = scan_complete(corpus, data)
+        if (file := data.demographics.get(name)) is not None:
+            part = add_demographics(part, corpus, Path(file).expanduser())
         facts = (name, corpus.title, source.origin, str(source.folder), corpus.files)
         origins.append((*facts, corpus.licence, corpus.citation))
         parts.append(part)

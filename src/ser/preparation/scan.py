@@ -1,6 +1,7 @@
 """Finds the files of a corpus folder and parses their names."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,20 @@ def scan_corpus(corpus: Corpus, folder: Path) -> Manifest:
         complete(table.assign(corpus=corpus.name)),
         pd.DataFrame(dropped, columns=pd.Index(DROPPED_COLUMNS)),
     )
+
+
+def add_demographics(manifest: Manifest, corpus: Corpus, file: Path) -> Manifest:
+    """The manifest with age, race and ethnicity of the speakers that a published table lists."""
+    if corpus.read_demographics is None:
+        return manifest
+    table, known = manifest.utterances, corpus.read_demographics(file)
+    names = table["speaker"].str.removeprefix(f"{corpus.name}/")
+    columns = {
+        column: names.map({name: facts[column] for name, facts in known.items()})
+        for column in ("age", "race", "ethnicity")
+    }
+    stated = {column: values.fillna(table[column]) for column, values in columns.items()}
+    return replace(manifest, utterances=table.assign(**stated))
 
 
 def explain_none(corpus: Corpus, folder: Path, dropped: pd.DataFrame) -> str:

@@ -14,7 +14,7 @@ from ser.metrics.sentences import KINDS, SentenceBaseline, sentence_baseline, se
 from ser.metrics.summary import GroupMetrics, Predictions, SpeakerScores, summarize
 
 AGE = "age"  # in years; grouped by decades
-GROUPED = (AGE, "intensity")  # columns of a manifest
+GROUPED = (AGE, "race", "ethnicity", "intensity")  # columns of a manifest
 MOST_GROUPS = 12  # values of a column
 TENTH = 10  # speakers from which a worst tenth exists
 
@@ -45,8 +45,8 @@ class SentenceScores:
 class Analysis:
     """Additions to an evaluation.
 
-    `groups` are the metrics by value of each further column (intensity, age), `gaps` the
-    differences between the groups of a column, gender included.
+    `groups` are the metrics by value of each further column (age, race, ethnicity, intensity),
+    `gaps` the differences between the groups of a column, gender included.
     """
 
     groups: dict[str, dict[str, GroupMetrics]]

@@ -88,6 +88,35 @@ def test_votes_in_the_home_folder_are_found(tmp_path, cremad, votes, build_manif
     assert table["agreement"].notna().sum() == 5
 
 
+ACTORS = '"ActorID","Age","Sex","Race","Ethnicity"\n1001,51,"Male","Caucasian","Not Hispanic"\n'
+
+
+def test_demographics_are_those_of_the_speaker(tmp_path, write_tone, cremad, build_manifest):
+    for actor in ("1047", "1091"):
+        write_tone(cremad / f"{actor}_IEO_ANG_XX.wav", pitch=500 + int(actor))
+    (tmp_path / "actors.csv").write_text(ACTORS + '1047,22,"Female","Unknown","Hispanic"\n')
+    settings = {"demographics": {"cremad": str(tmp_path / "actors.csv")}}
+    table = build_manifest(tmp_path / "cache", settings, cremad=cremad).utterances
+    found = table.groupby("speaker")[["age", "race", "ethnicity"]].agg(list).map(set)
+    assert found.loc["cremad/1001"].tolist() == [{"51"}, {"caucasian"}, {"not hispanic"}]
+    assert found.loc["cremad/1047"].tolist() == [{"22"}, {""}, {"hispanic"}]
+    assert found.loc["cremad/1091"].tolist() == [{""}, {""}, {""}]
+
+
+@pytest.mark.parametrize("row", ["1002,old,Female,Asian,Hispanic", "x,21,Female,Asian,Hispanic"])
+def test_other_tables_of_speakers_are_refused(tmp_path, cremad, build_manifest, row):
+    (tmp_path / "actors.csv").write_text(f"{ACTORS}{row}\n")
+    settings = {"demographics": {"cremad": str(tmp_path / "actors.csv")}}
+    with pytest.raises(UserError, match=r"actors\.csv, row 3"):
+        build_manifest(tmp_path / "cache", settings, cremad=cremad)
+
+
+@pytest.mark.parametrize("files", [{"ravdess": "x.csv"}, {"cremad": "no/such.csv"}])
+def test_demographics_need_a_file_of_a_corpus_that_has_them(files):
+    with pytest.raises(UserError, match=r"data\.demographics"):
+        DataConfig(demographics=files).check_files()
+
+
 def test_published_votes_agree_with_3099_of_7442_intended_labels(real_audio):
     table = real_audio.parent / "listings" / "cremad_summaryTable.csv"
     if not table.is_file():

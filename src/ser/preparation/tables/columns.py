@@ -16,6 +16,8 @@ ALIASES = {
     " subjectid participant participantid userid",
     "gender": "sex speakergender spkrgender actorsex",
     "age": "speakerage actorage",
+    "race": "speakerrace actorrace",
+    "ethnicity": "speakerethnicity actorethnicity ethnicgroup",
     "sentence": "sentenceid sent text transcript transcription utterancetext words normalizedtext",
     "intensity": "emotionintensity intensitylevel",
     "split": "splitset subset partition set part datasplit usage",
