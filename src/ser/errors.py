@@ -28,6 +28,11 @@ def require(condition: bool, key: str, value: object, rule: str) -> None:
         raise UserError(f"{key}={value}: {rule}.")
 
 
+def amount(number: int, noun: str) -> str:
+    """A number with its noun: `1 clip`, `2,000 clips`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def first_line(error: BaseException) -> str:
     """The first line of the message of an error, or its type if it has none."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

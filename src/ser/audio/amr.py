@@ -1,6 +1,6 @@
 """Frames of AMR files (RFC 4867): whether they follow each other up to the end.
 
-Nothing marks the begin of a frame, so behind a damaged one decoders make noise of the others.
+Nothing marks the beginning of a frame, so behind a damaged one decoders make noise of the others.
 """
 
 from ser.audio.damage import CUT, join_notes, note_loss

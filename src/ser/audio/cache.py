@@ -20,7 +20,7 @@ from ser.audio.examine import DECODER, checksum, examine
 from ser.audio.recording import NOTHING, SAMPLE_RATE, Clip, Fault, Pcm, Waveform, scale
 from ser.audio.shard import Span, fill_shard
 from ser.errors import UserError
-from ser.system.atomic import flush, replacing, waiting_for
+from ser.system.atomic import filling, flush, replacing
 from ser.system.files import identify
 from ser.system.parallel import on_all_cores
 from ser.system.progress import progress_bar
@@ -125,7 +125,7 @@ class AudioCache:
         """
         wanted = with_state(sources)
         if len(self._missing(wanted)):
-            with waiting_for(self.folder):
+            with filling(self.folder):
                 self._load()  # what another run added while this one waited
                 self._tidy()
                 self._decode(self._missing(wanted))

@@ -34,7 +34,7 @@ def survey_wav(peek: Peek) -> list[Part]:
         return patched(peek, data.start - 4, b"\xff" * 4)
     note = note_rest(peek, rest, byte_rate)
     [stated] = struct.unpack(f"{order}I", peek(4, 4))
-    if note and rest == end and 0 <= stated + 8 - peek.size + 1 <= 9:
+    if note and rest == end and -1 <= stated + 8 - peek.size <= 8:
         # The size of the file is right, give or take a header, and that of the samples is not.
         return patched(peek, data.start - 4, struct.pack(f"{order}I", peek.size - data.start))
     return whole(peek, note)

@@ -36,12 +36,12 @@ KINDS = frozenset(
     | {Container.FLAC, Container.OGG, Container.MPEG}
 )
 MAX_FRAMES = 2**62  # libsndfile states more if it does not know
-MAX_LOST = 2**12  # samples that MP3 decoders leave out at the begin of a stream
+MAX_LOST = 2**12  # samples that MP3 decoders leave out at the beginning of a stream
 UNCOMPRESSED = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")  # with FLAC, positions are exact
 
 
 class _Sequential(soundfile.SoundFile):
-    """A file that is read from begin to end.
+    """A file that is read from beginning to end.
 
     Otherwise soundfile seeks after every read, which makes lossy decoders start afresh: samples
     would depend on the size of the blocks, and a FLAC file of unknown length could not be read.

@@ -110,7 +110,7 @@ def locate(file: BinaryIO) -> tuple[Container | None, int, bytes]:
         start += size
         head = read_head(file, start)
     kind = identify(head)
-    if start and kind is None:  # an MP3 with a damaged begin, or a tag and nothing else
+    if start and kind is None:  # an MP3 with a damaged beginning, or a tag and nothing else
         kind = Container.MPEG
     return kind, start, head
 

@@ -31,7 +31,7 @@ from ser.audio.recording import (
     Waveform,
 )
 from ser.audio.resample import resample_blocks
-from ser.errors import UserError
+from ser.errors import UserError, amount
 
 log = logging.getLogger(__name__)
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # such as https://; drives have one letter
@@ -100,7 +100,9 @@ def resampled(
     )
     with open_file(opened) as file, OpenRecording(file, cancelled, channel) as recording:
         if channel is not None and channel >= recording.channels:
-            raise UserError(f"it has {recording.channels} channels, none with number {channel + 1}")
+            raise UserError(
+                f"it has {amount(recording.channels, 'channel')}, none with number {channel + 1}"
+            )
         yield from resample_blocks(measured(recording.blocks()), recording.sample_rate)
         if recording.note:
             warnings.append(recording.note)

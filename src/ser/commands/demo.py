@@ -46,7 +46,7 @@ def demo(
     raw: Raw = False,
     speaker: Speaker = None,
 ) -> None:
-    """Show a web page to record speech or drop a file, and see the prediction, live too."""
+    """Serve a web page that predicts files, recordings and live speech."""
     typer.echo(f"Loading {ckpt} ...")  # before the imports, which take seconds
     with optional_dependency("serve"):
         from ser.serving import access, limits, server

@@ -7,7 +7,7 @@ import typer
 
 from ser.commands.options import BatchSize, Ckpt, Computing, Device
 from ser.config.precision import Precision
-from ser.errors import UserError, optional_dependency, require
+from ser.errors import UserError, amount, optional_dependency, require
 from ser.inference.settings import Pool, PredictorConfig
 
 
@@ -47,6 +47,5 @@ def embed(
     failed = embeddings.write_parquet(results, output, pool, metadata)
     typer.echo(f"Written: {output} (layer {chosen}, pool {pool})")
     if failed:
-        number = "1 recording" if failed == 1 else f"{failed:,} recordings"
-        typer.echo(f"{number} failed: see the column error", err=True)
+        typer.echo(f"{amount(failed, 'recording')} failed: see the column error", err=True)
     raise typer.Exit(1 if failed else 0)

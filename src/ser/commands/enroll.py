@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from ser.commands.options import MODEL, BatchSize, Device
-from ser.errors import UserError
+from ser.errors import UserError, amount
 
 
 def enroll(
@@ -36,10 +36,12 @@ def enroll(
         )
     if forget is not None:
         count = enrolment.forget(forget)
-        typer.echo(f"Removed {count} file{'' if count == 1 else 's'} of speaker {forget}")
+        typer.echo(f"Removed {amount(count, 'file')} of speaker {forget}")
     elif list_all:
         for speaker in enrolment.list_speakers():
-            typer.echo(f"{speaker.name}: {speaker.statistics.count:,} clips, {speaker.model}")
+            typer.echo(
+                f"{speaker.name}: {amount(speaker.statistics.count, 'clip')}, {speaker.model}"
+            )
     else:
         enrol(str(name), clips or [], str(ckpt), device, batch_size)
 

@@ -60,7 +60,7 @@ def show_line(result: "LiveResult") -> str:
     if result.prediction is None:
         return f"{result.end:6.1f} s  {'(silence)':<11} {'':4} {'':{BAR}}  {latency}"
     emotion = result.prediction.emotion
-    shown = "(abstained)" if result.abstained else emotion
+    shown = "(not confident)" if result.abstained else emotion
     share = result.prediction.probabilities[emotion]
     bar = f"{'█' * round(BAR * share):{BAR}}"
     return f"{result.end:6.1f} s  {shown:<11} {share:4.0%} {bar}  {latency}"

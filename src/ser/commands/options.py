@@ -53,7 +53,7 @@ Computing = Annotated[
         "--precision",
         parser=read_precision,
         metavar="|".join(Precision),
-        help="auto: bf16 if the device computes in it and the results are the same as in fp32.",
+        help="auto: bf16 if the device computes in it and the results are nearly those of fp32.",
     ),
 ]
 Raw = Annotated[

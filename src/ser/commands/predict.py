@@ -186,7 +186,7 @@ def run_locally(config: PredictorConfig, options: OutputOptions) -> int:
         total, predictor = len(recordings), load(config)
         from ser.inference.adaptation import predict_adapted  # seconds of import
 
-        settings = {"sliding": config.sliding, "vad": config.vad, "batch_size": config.batch_size}
+        settings = {"sliding": config.windows, "vad": config.vad, "batch_size": config.batch_size}
         results = predict_adapted(predictor, recordings, speakers, **settings)
     # On a terminal the results themselves show the progress.
     visible = sys.stdout.isatty() and options.output is None

@@ -43,7 +43,6 @@ def probe(
     folder = output or Path(f"runs/probe_{datetime.now():%Y-%m-%d_%H-%M-%S}")
     words = ["model=linear", *typed, f"output_dir={folder}"]
     config = on_one_device(compose_command("train", words, TrainConfig, config_dir), typed)
-    config.check_files()
     # Heavy, so only after the config has been checked.
     from ser.audio.cache import AudioCache
     from ser.models.build import describe_network

@@ -19,7 +19,7 @@ from ser.errors import require
 from ser.system.files import shorten
 from ser.system.terminal import wrap
 
-NEW_EACH_TIME = frozenset({"output_dir", "ckpt"})  # options that a resumed run does not inherit
+NEW_EACH_TIME = frozenset({"output_dir", "ckpt"})  # settings that a resumed run does not inherit
 
 
 def main(words: list[str] | None = None) -> None:
@@ -51,7 +51,7 @@ def describe_resume(folder: Path) -> str:
 def settle(composed: DictConfig) -> DictConfig:
     """Fill in the folder and the overrides of a run; call inside a Hydra job.
 
-    With `ckpt`, the options of that run come first and those typed now override them. The run
+    With `ckpt`, the settings of that run come first and those typed now override them. The run
     continues in its own folder unless `output_dir` is typed, so `ckpt=...` alone resumes it.
     """
     hydra = HydraConfig.get()
@@ -68,7 +68,7 @@ def settle(composed: DictConfig) -> DictConfig:
         old for old in opened.metadata.config.command if key_of(old) not in keys | NEW_EACH_TIME
     ]
     if then:
-        print(wrap(f"Resuming with the options of that run: {' '.join(then)}", sys.stdout))
+        print(wrap(f"Resuming with the settings of that run: {' '.join(then)}", sys.stdout))
     if "output_dir" not in keys and hydra.mode == RunMode.RUN:
         folder = str(opened.run_folder)
     command = [*then, *typed]

@@ -1,11 +1,10 @@
 """All settings of an evaluation."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ser.config.data import check_corpora, require_copy
-from ser.config.fields import group, require_speeds, setting
+from ser.config.fields import group, require_model, require_speeds, setting
 from ser.config.mapping import as_mapping
 from ser.config.precision import Precision, parse_precision
 from ser.config.split import Part
@@ -92,6 +91,4 @@ class EvaluateConfig:
 
     def check_files(self) -> None:
         self.data.check_files()
-        # A name with one slash can be a model on the hub.
-        found = Path(self.ckpt).expanduser().exists() or self.ckpt.count("/") == 1
-        require(found, "ckpt", self.ckpt, "no such file or folder")
+        require_model("ckpt", self.ckpt)

@@ -1,11 +1,14 @@
 """Dataclass fields that carry their own documentation."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from ser.errors import UserError, require
+
+HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(?:/tree/main)?/?")
 
 
 def setting(default: Any, doc: str) -> Any:
@@ -43,6 +46,18 @@ def require_folder(key: str, path: str | None) -> None:
 def require_path(key: str, path: str) -> None:
     """Raise UserError if there is neither a file nor a folder."""
     require(Path(path).expanduser().exists(), key, path, "no such file or folder")
+
+
+def may_be_on_hub(name: str) -> bool:
+    """Whether a name is OWNER/NAME, and not a path below an existing folder, such as runs/none."""
+    local = name.startswith((".", "/", "~")) or Path(name).parent.is_dir()
+    return HUB_NAME.fullmatch(name) is not None and not local
+
+
+def require_model(key: str, name: str) -> None:
+    """Raise UserError for neither a file, nor a folder, nor a name of the hub."""
+    found = Path(name).expanduser().exists() or may_be_on_hub(name)
+    require(found, key, name, "no such file or folder, and not OWNER/NAME on the hub")
 
 
 def require_file(key: str, path: str | None) -> None:

@@ -53,7 +53,6 @@ SYNONYMS = {
     "output": "output_dir",
     "out_dir": "output_dir",
     "save_dir": "output_dir",
-    "num_workers": "data.num_workers",
 }
 
 

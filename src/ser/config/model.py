@@ -6,7 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from ser.config.fields import group, require_shares, setting
+from ser.config.fields import group, may_be_on_hub, require_shares, setting
 from ser.errors import require
 
 # What `ser probe` compares or sets itself.
@@ -94,10 +94,10 @@ class BackboneConfig:
 
     def check_files(self) -> None:
         """Raise UserError for a name that cannot be loaded, or that the network would not have."""
-        on_the_hub = self.name.count("/") == 1 and not self.name.startswith((".", "/", "~"))
         local = Path(self.name).expanduser().is_dir()
+        known = local or may_be_on_hub(self.name) or not self.pretrained
         rule = "neither an existing folder nor OWNER/NAME on the hub"
-        require(on_the_hub or local or not self.pretrained, "model.backbone.name", self.name, rule)
+        require(known, "model.backbone.name", self.name, rule)
         unnamed = None if local and self.architecture else self.name
         described = self.architecture.get("name_or_path", unnamed)
         rule = (

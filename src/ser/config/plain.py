@@ -29,7 +29,10 @@ UNSUPPORTED: dict[str, tuple[tuple[Any, ...] | None, str]] = {
         (False,),
         "the batch sampler of this project divides the data among the devices itself",
     ),
-    "trainer.sync_batchnorm": (None, "no network has batch normalisation"),
+    "trainer.sync_batchnorm": (
+        None,
+        "batch normalisation, where a network has it, keeps its pretrained statistics",
+    ),
     "trainer.gradient_clip_algorithm": (("norm",), "gradients are clipped by their norm only"),
     "trainer.overfit_batches": (
         (0, 0.0),

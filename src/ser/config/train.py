@@ -12,7 +12,7 @@ from typing import Any
 
 from ser.config.callbacks import check_monitor, default_callbacks, emotion_of
 from ser.config.data import DataConfig, Sampling
-from ser.config.fields import group, require_path, setting
+from ser.config.fields import group, require_model, require_path, setting
 from ser.config.loggers import default_loggers
 from ser.config.model import Mode, ModelConfig, Schedule
 from ser.config.split import SplitConfig
@@ -107,8 +107,8 @@ class TrainConfig:
         self.model.backbone.check_files()
         if self.ckpt is not None:
             require_path("ckpt", self.ckpt)
-        elif self.init_from is not None and self.init_from.count("/") != 1:  # one: the hub
-            require_path("init_from", self.init_from)
+        elif self.init_from is not None:
+            require_model("init_from", self.init_from)
 
     def check_checkpoints(self) -> None:
         """Raise UserError for checkpoints that the other commands would not find."""

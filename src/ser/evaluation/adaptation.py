@@ -110,10 +110,8 @@ class Adapter:
     def classify(self, places: dict[str, Any], used: dict[str, Any]) -> WindowLogits:
         """Logits of all windows: those at `places` of a group, adapted to those that are `used`."""
         features = self.windows.features
-        scaled = self.standardization.apply(features)
+        logits = self.predictor.classify(features)
         for name, rows in places.items():
             adapted = self.standardization.adapt(Statistics.of(features[used[name]]))
-            scaled[rows] = adapted.apply(features[rows])
-        own = self.standardization
-        logits = self.predictor.classify(scaled * own.scale + own.mean)
+            logits[rows] = self.predictor.classify(features[rows], adapted)
         return WindowLogits(logits, self.windows.rows)

@@ -66,6 +66,7 @@ def evaluate(config: EvaluateConfig) -> EvaluationResult:
         synthetic=data.synthetic,
         foreign_model=opened.name is not None,
         val_uar=checkpoint.validation.uar if opened.path == checkpoint.path else None,
+        trained_steps=checkpoint.content.get("global_step"),
         precision=str(predictor.precision),
         speeds=tuple(predictor.speeds),
         parity=model.parity,

@@ -31,7 +31,8 @@ class EvaluationResult:
     `part` is train, val or test, or WHOLE for all utterances of data that are new to the model.
     `manifest` describes the evaluated data. `left_out` counts utterances by emotion that the model
     has no class for. `synthetic` says that the audio is generated. `val_uar` is the UAR of this
-    checkpoint on the validation part; None if it was saved between two validations. `precision` is
+    checkpoint on the validation part; None if it was saved between two validations.
+    `trained_steps` are the optimiser steps before it was saved. `precision` is
     what the network computed in, and `parity` compares bf16 with fp32 on validation utterances.
     Predictions are averages over `speeds`. A `foreign_model` was not trained by the run whose data
     it is evaluated on. `adaptation` has the scores after adaptation to the speakers, if the model
@@ -51,6 +52,7 @@ class EvaluationResult:
     synthetic: bool = False
     foreign_model: bool = False
     val_uar: float | None = None
+    trained_steps: int | None = None
     precision: str = Precision.fp32
     speeds: tuple[float, ...] = (1.0,)
     parity: PrecisionParity | None = None

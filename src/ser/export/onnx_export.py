@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ser.audio.recording import SAMPLE_RATE, Waveform
 from ser.errors import optional_dependency
@@ -143,7 +144,9 @@ def convert(network: OnnxNetwork, path: Path) -> None:
     waveforms, mask = torch.randn(2, SAMPLE_RATE), torch.ones(2, SAMPLE_RATE, dtype=torch.long)
     mask[1, SAMPLE_RATE // 2 :] = 0
     both = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
-    with quiet():
+    # Fused attention kernels have another memory layout than the products that replace them in
+    # the graph, in which a traced view of their output would be impossible.
+    with quiet(), sdpa_kernel(SDPBackend.MATH):
         # Not strict: tracing byte code stops at the lock by which transformers 5 collects layers.
         program = torch.export.export(
             network, (waveforms * mask, mask), dynamic_shapes=(both, both), strict=False

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ser.errors import amount
 from ser.models.standardization import Standardization, Statistics
 
 FEW_CLIPS = 5  # below this, more clips clearly improve the scores
@@ -9,7 +10,7 @@ ONE_EMOTION = 0.8  # variation relative to training speakers, below which clips 
 
 
 def count_clips(statistics: Statistics) -> str:
-    return f"{statistics.count:,} clip{'' if statistics.count == 1 else 's'}"
+    return amount(statistics.count, "clip")
 
 
 def find_warnings(standardization: Standardization, statistics: Statistics) -> list[str]:

@@ -10,9 +10,10 @@ import torch
 from transformers import AutoConfig, AutoFeatureExtractor
 
 from ser.audio.recording import SAMPLE_RATE
+from ser.config.fields import may_be_on_hub
 from ser.errors import HUB_HELP, UserError, first_line
 from ser.inference.ensemble import Ensemble, EnsembleNetwork, check_labels, find_ensemble
-from ser.inference.mistaken import HUB_NAME, explain_file, explain_folder, without_address
+from ser.inference.mistaken import explain_file, explain_folder, without_address
 from ser.models.build import UNREADABLE_WEIGHTS, find_family, lacks_extractor
 from ser.models.checkpoint import UNREADABLE, Checkpoint, explain_labels
 from ser.models.network import EmotionNetwork, network_class
@@ -64,9 +65,7 @@ def load_trained(source: str | Path) -> TrainedModel:
     if checkpoint is not None:
         return load_checkpoint(Checkpoint.open(checkpoint))
     if not path.is_dir():
-        # A name that begins with an existing folder, such as runs/none, is not a hub name.
-        local = str(source).startswith((".", "/", "~")) or path.parent.is_dir()
-        if HUB_NAME.fullmatch(source) and not local:
+        if may_be_on_hub(source):
             return load_pretrained(source)
         raise UserError(
             f"{source}: no such checkpoint; name a run folder, a .ckpt, an exported folder,"

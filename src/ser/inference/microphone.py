@@ -135,6 +135,6 @@ def evaluate(predictor: "Predictor", window: Window, arrived: float, skipped: in
     if not_silent(window.waveform):
         [row] = predictor.probabilities([window.waveform])
         prediction = WindowPrediction.of(window.start, window.end, predictor.labels, row)
-        abstained = predictor.threshold is not None and float(row.max()) < predictor.threshold
+        abstained = predictor.abstains(float(row.max()))
     latency = time.monotonic() - arrived
     return LiveResult(window.start, window.end, prediction, latency, skipped, abstained)

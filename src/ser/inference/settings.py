@@ -77,12 +77,11 @@ class PredictorConfig:
     speaker: str | None = None
 
     def __post_init__(self) -> None:
-        require(self.hop is None or self.window is not None, "--hop", self.hop, "needs --window")
         require_speeds("--speed", self.speeds)
-        _ = self.sliding
+        _ = self.windows
 
     @property
-    def sliding(self) -> WindowConfig | None:
+    def windows(self) -> WindowConfig | None:
         """The windows; None without windows. Raises UserError for invalid lengths."""
         return WindowConfig.choose(self.window, self.hop)
 
@@ -107,5 +106,5 @@ class PredictorConfig:
     ) -> Iterator[Prediction | Failure]:
         """The prediction of each recording, in the order given."""
         return predictor.stream(
-            sources, sliding=self.sliding, vad=self.vad, batch_size=self.batch_size
+            sources, sliding=self.windows, vad=self.vad, batch_size=self.batch_size
         )

@@ -52,7 +52,7 @@ class TableWriter:
             return
         shown = most_probable(result.probabilities, self.top_k).items()
         rest = "   ".join(f"{label:<{LABEL}} {value:4.0%}" for label, value in shown)
-        self.print_row(path, Text(result.emotion or "(abstained)", "bold"), Text(rest))
+        self.print_row(path, Text(result.emotion or "(not confident)", "bold"), Text(rest))
         for segment in result.segments:
             emotion = Text(segment.emotion)
             self.print_row(f"  {describe(segment)}", emotion, f"{segment.probability:.0%}")

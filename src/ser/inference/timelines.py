@@ -30,7 +30,7 @@ def find_intervals(prediction: Prediction) -> list[Interval]:
     whole = Segment(
         0.0,
         prediction.seconds,
-        prediction.emotion or "(abstained)",
+        prediction.emotion or "(not confident)",
         max(prediction.probabilities.values()),
     )
     intervals = [

@@ -7,7 +7,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, logsumexp, softmax
 from scipy.stats import rankdata
 
-LOWEST, HIGHEST = 0.25, 64.0  # temperatures; 1 is in the middle of their grid
+LOWEST, HIGHEST = 0.25, 64.0  # temperatures; 1 is a point of their grid
 GRID = np.exp(np.linspace(-1, 1, 121) * np.log(HIGHEST))
 GRID = GRID[GRID >= LOWEST - 1e-9]
 FOLDS = 10  # of utterances, if speakers are unknown
@@ -122,7 +122,7 @@ def score_probabilities(logits: np.ndarray, labels: np.ndarray) -> ProbabilitySc
 
 
 def in_top_two(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Whether each label (utterances,) is one of the two most probable classes; ties are not."""
+    """Whether each label (utterances,) is among the two most probable; ties rank before it."""
     true = np.take_along_axis(logits, labels[:, None], axis=1)
     return (logits >= true).sum(axis=1) <= 2
 

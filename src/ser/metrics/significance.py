@@ -13,7 +13,7 @@ DRAWS = 10_000
 
 
 def compare_uar(first: SpeakerCounts, second: SpeakerCounts, seed: int = 0) -> float | None:
-    """The p-value that two systems have the same UAR on the same utterances.
+    """The p-value of the hypothesis that two systems have the same UAR on the same utterances.
 
     Both have the same speakers in the same order. It is a paired permutation test (Good, 2005,
     "Permutation, parametric and bootstrap tests of hypotheses"): if the systems are equally good,
@@ -34,7 +34,7 @@ def second_minus_first(first: SpeakerCounts, second: SpeakerCounts) -> np.ndarra
 
 
 def flip_signs(gains: np.ndarray, seed: int = 0) -> float:
-    """The two-sided p-value that gains (units,) are symmetric about 0."""
+    """The two-sided p-value of the hypothesis that gains (units,) are symmetric about 0."""
     units = len(gains)
     if units <= EXACT:
         signs = np.array(list(product((1, -1), repeat=units)))

@@ -238,7 +238,7 @@ def plain(described: Any) -> dict[str, Any]:
     return json.loads(described.to_json_string())
 
 
-def enable_memory_saving(network: nn.Module, model: ModelConfig) -> None:
+def configure_execution(network: nn.Module, model: ModelConfig) -> None:
     """Turn on gradient checkpointing and torch.compile, as far as the settings ask for them.
 
     The names of the weights stay the same.

@@ -179,7 +179,7 @@ class Checkpoint:
         try:
             weights = self.weights
             if model.mode == Mode.lora:
-                weights = merge_adapters(weights, model.lora.alpha / model.lora.rank)
+                weights = dict(merge_adapters(weights, model.lora.alpha / model.lora.rank))
             network = restore_network(self.metadata.network, weights)
         except UserError as error:  # the backbone that it refers to, or an unknown pooling
             raise UserError(f"{self.path}: {error}") from error

@@ -120,15 +120,11 @@ def rate_of(name: str, network: EmotionNetwork, config: ModelConfig) -> float:
     return config.lr * config.layer_decay**above
 
 
-def merge_adapters(weights: dict[str, Any], scale: float) -> dict[str, Any]:
-    """Weights with low-rank adapters merged: W + scale * B A.
+def merge_adapters(weights: dict[str, Any], scale: float) -> Iterator[tuple[str, Any]]:
+    """Weights by name, with low-rank adapters merged: W + scale * B A.
 
     Plain arithmetic, so that using a network does not need the library it was trained with.
     """
-    return dict(merge_each(weights, scale))
-
-
-def merge_each(weights: dict[str, Any], scale: float) -> Iterator[tuple[str, Any]]:
     for name, value in weights.items():
         stem = name.removesuffix(".base_layer.weight")
         if ".lora_" in name:

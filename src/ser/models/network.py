@@ -101,7 +101,9 @@ class EmotionNetwork(PreTrainedModel):
             return SequenceClassifierOutput(logits=logits)  # pyright: ignore
         if input_values.ndim != 2:
             raise ValueError("output_hidden_states needs waveforms as input, not hidden states")
-        states, mask = self.record(input_values, attention_mask, self.depth, everything=True)
+        states, mask = self.run_unnormalized(
+            input_values, attention_mask, self.depth, everything=True
+        )
         logits = self.classify_features(self.pool(self.finish(states), mask))
         return SequenceClassifierOutput(logits=logits, hidden_states=tuple(states))  # pyright: ignore
 
@@ -119,12 +121,14 @@ class EmotionNetwork(PreTrainedModel):
         with its final norm). With `everything` the outputs of all layers below come first.
         """
         layer = self.depth if layer is None else layer
-        states, mask = self.record(waveforms, attention_mask, layer, everything=everything)
+        states, mask = self.run_unnormalized(
+            waveforms, attention_mask, layer, everything=everything
+        )
         if layer == self.depth and not self.weighted:
-            states[-1] = self.normalize_last(states[-1])
+            states[-1] = self.family.apply_final_norm(self, states[-1])
         return states, mask
 
-    def record(
+    def run_unnormalized(
         self,
         waveforms: torch.Tensor,
         attention_mask: torch.Tensor | None,
@@ -149,7 +153,7 @@ class EmotionNetwork(PreTrainedModel):
         """What is pooled (batch, frames, layers, size) of the outputs of all or the last layer."""
         if self.weighted:
             return torch.stack(states, dim=2)
-        last = self.normalize_last(states[-1])
+        last = self.family.apply_final_norm(self, states[-1])
         if self.joined:
             outputs = [*states[:-1], last]
             return torch.stack([outputs[layer] for layer in self.joined], dim=2)
@@ -198,9 +202,6 @@ class EmotionNetwork(PreTrainedModel):
         share = float(getattr(self.config, "layerdrop", 0.0))
         return self.training and share > 0 and random.random() < share
 
-    def normalize_last(self, hidden: torch.Tensor) -> torch.Tensor:
-        return self.family.apply_final_norm(self, hidden)
-
     def pool(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Pooled features (batch, features) of final hidden states, in full precision.
 
@@ -225,7 +226,7 @@ class EmotionNetwork(PreTrainedModel):
         if input_values.ndim == 3:  # pooled already
             return input_values[:, 0].float()
         if input_values.ndim == 2:
-            states, mask = self.record(
+            states, mask = self.run_unnormalized(
                 input_values, attention_mask, self.depth, everything=self.pools_several
             )
             return self.pool(self.finish(states), mask)

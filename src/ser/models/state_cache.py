@@ -14,7 +14,7 @@ import xxhash
 from ser.errors import UserError
 from ser.models.hidden_states import Batches, CacheKey, HiddenStates, StoredStates, compute
 from ser.models.network import EmotionNetwork
-from ser.system.atomic import replacing, waiting_for, write_text
+from ser.system.atomic import filling, replacing, write_text
 from ser.system.progress import progress_bar
 
 log = logging.getLogger(__name__)
@@ -133,7 +133,7 @@ def fill(
     """
     if not cache.missing(contents):
         return
-    with waiting_for(cache.folder):
+    with filling(cache.folder):
         cache.load()
         cache.tidy()
         missing, pending, size = cache.missing(contents), {}, 0

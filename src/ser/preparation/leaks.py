@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from ser.config.split import Part, SplitConfig, SplitKind
-from ser.errors import UserError
+from ser.errors import UserError, amount
 from ser.metrics.sentences import SentenceBaseline, name_sentences, sentence_baselines
 
 log = logging.getLogger(__name__)
@@ -49,13 +49,14 @@ def check_leaks(table: pd.DataFrame, config: SplitConfig) -> None:
     leaks = find_leaks(table)
     if leaks.recordings:
         copies = table[table["recording"] == leaks.recordings[0]]
+        shared = amount(len(leaks.recordings), "recording")
         raise UserError(
-            f"split={config.kind} leaks: {len(leaks.recordings)} recordings are in two parts under"
-            f" different names (re-encoded or trimmed), such as {' ~ '.join(copies['path'])};"
+            f"split={config.kind} leaks: {shared} in two parts under different names"
+            f" (re-encoded or trimmed), such as {' ~ '.join(copies['path'])};"
             " remove all copies but one, or set data.near_duplicates=false if they are not copies"
         )
     for name in PROMISES[config.kind]:
-        refuse(getattr(leaks, name), name, config)
+        refuse(getattr(leaks, name), name.removesuffix("s"), config)
     if config.kind in (SplitKind.cross_speaker, SplitKind.corpus):
         check_test_speakers(table, config)
 
@@ -66,20 +67,20 @@ def check_test_speakers(table: pd.DataFrame, config: SplitConfig) -> None:
     Training and validation part may share speakers, but then none of their sentences.
     """
     seen = table["split"].mask(table["split"] == Part.val, Part.train)
-    refuse(find_leaks(table.assign(split=seen)).speakers, "speakers", config)
+    refuse(find_leaks(table.assign(split=seen)).speakers, "speaker", config)
     rest = table[table["split"] != Part.test]
     shared = find_leaks(rest).speakers
     theirs = rest[rest["speaker"].isin(shared)]
     if (theirs["sentence"] == "").any():
-        refuse(shared, "speakers", config)
-    refuse(find_leaks(theirs).sentences, "sentences", config)
+        refuse(shared, "speaker", config)
+    refuse(find_leaks(theirs).sentences, "sentence", config)
 
 
 def refuse(shared: tuple[str, ...], name: str, config: SplitConfig) -> None:
-    """Raise UserError if parts share something; `name` says what: speakers or sentences."""
+    """Raise UserError if parts share something; `name` says what: speaker or sentence."""
     if shared:
         raise UserError(
-            f"split={config.kind} leaks: {len(shared)} {name} are in two parts, such as"
+            f"split={config.kind} leaks: {amount(len(shared), name)} in two parts, such as"
             f" {shared[0]}; use split=stratified, or another split.manifest"
         )
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ser.config.data import TABLE_COLUMNS, DataConfig
-from ser.errors import UserError
+from ser.errors import UserError, amount
 from ser.preparation.label_map import LabelMap
 from ser.preparation.manifest import DROPPED_COLUMNS, Manifest, Reason
 from ser.preparation.scan import complete
@@ -22,7 +22,7 @@ from ser.preparation.tables.files import (
     with_slashes,
 )
 from ser.preparation.tables.names import PART_WORDS
-from ser.preparation.tables.raw import clean, count, is_missing
+from ser.preparation.tables.raw import clean, is_missing
 from ser.preparation.tables.reader import Table, read_table
 
 NUMBERS = ("start", "end", "agreement", "duration")
@@ -213,6 +213,6 @@ def refuse(
     if not wrong.any():
         return
     position = int(wrong.to_numpy().argmax())
-    others = f" and {count(int(wrong.sum()) - 1, 'other row')}" if wrong.sum() > 1 else ""
+    others = f" and {amount(int(wrong.sum()) - 1, 'other row')}" if wrong.sum() > 1 else ""
     row = rows.iloc[position]
     raise UserError(f"{table.source}, row {rows.index[position]}{others}: {explain(row)}")

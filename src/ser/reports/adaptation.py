@@ -39,9 +39,9 @@ def describe(found: Adaptation) -> str:
     return (
         f"Adapted to all unlabelled clips of each {found.by} ({groups}, {clips} clips"
         f" each), the UAR is {fraction(found.overall.scores.uar)} instead of"
-        f" {fraction(found.plain)}. With fewer clips, they are drawn at random. Scores are over all"
-        f" utterances, including those adapted to. Do not compare them with a test on single clips:"
-        f" adaptation needs several clips of each {found.by}.{unknown}"
+        f" {fraction(found.plain)}. Rows with fewer clips use clips drawn at random. Scores are"
+        f" over all utterances, including those adapted to. Do not compare them with a test on"
+        f" single clips: adaptation needs several clips of each {found.by}.{unknown}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Runs side by side, and whether the first differs from the others beyond chance."""
+"""Runs side by side, and whether the others differ from the first beyond chance."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -147,7 +147,8 @@ class Comparison:
         words += self.warn_of_choice()
         if len(runs) > 2:
             words.append(
-                f"{len(runs) - 1} differences are tested: by chance, one in twenty has p < {ALPHA}."
+                f"{len(runs) - 1} differences are tested. Even if all runs were equally good,"
+                f" about one test in twenty would have p < {ALPHA}."
             )
         return words
 

@@ -6,6 +6,7 @@ from typing import Any
 import yaml
 
 from ser.config.plain import key_of
+from ser.errors import amount
 from ser.evaluation.result import EvaluationResult
 from ser.metrics.intervals import Interval
 from ser.metrics.summary import GroupMetrics
@@ -69,9 +70,7 @@ def describe(
 
 def describe_evaluation(result: EvaluationResult) -> str:
     speakers = result.overall.speakers
-    people = (
-        f"{speakers:,} speaker{'' if speakers == 1 else 's'}" if speakers else "unknown speakers"
-    )
+    people = amount(speakers, "speaker") if speakers else "unknown speakers"
     return (
         f"{result.overall.scores.utterances:,} utterances of {people} ({', '.join(result.corpora)})"
     )
@@ -88,7 +87,7 @@ def describe_model(result: EvaluationResult, facts: TrainingFacts, history: Hist
         f"split={facts.split}, seed {facts.seed}",
     ]
     if epochs is not None:
-        words.append("1 epoch" if epochs == 1 else f"{epochs} epochs")
+        words.append(amount(epochs, "epoch"))
     return "; ".join(words) + "."
 
 

@@ -170,7 +170,9 @@ def draw_learning_curves(result: EvaluationResult, history: History | None) -> l
     """Loss and validation scores, with the step of this checkpoint, if the run has a log."""
     if history is None:
         return []
-    step, best = history.find_step(result.val_uar), None
+    step, best = None, None
+    if result.val_uar is not None and result.trained_steps is not None:
+        step = history.last_validation(result.trained_steps)
     if step is not None:
         epoch = history.epoch_at(step)
         best = (step, "this checkpoint" + ("" if epoch is None else f", epoch {epoch}"))

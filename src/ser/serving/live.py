@@ -235,8 +235,7 @@ class LiveSession:
         labels = self.service.predictor.labels
         probabilities = dict(zip(labels, (round(float(p), 6) for p in row), strict=True))
         result |= {"emotion": best(probabilities), "probabilities": probabilities}
-        threshold = self.service.predictor.threshold
-        if threshold is not None and max(probabilities.values()) < threshold:
+        if self.service.predictor.abstains(float(row.max())):
             result |= {"emotion": None, "abstained": True}
         return result
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from platform import node
 from typing import BinaryIO
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 log = logging.getLogger(__name__)
 HOST = f"{zlib.crc32(node().encode()):08x}"
@@ -110,15 +110,37 @@ def naming(path: Path, draft: Path) -> Iterator[None]:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the lock beside a folder that is written; an error of locking names the folder."""
+    """Hold the lock beside a folder that is written; logs if another run holds it.
+
+    An error of locking names the folder.
+    """
     file = folder.with_name(f".{folder.name}.lock")
-    lock = FileLock(file)
     with naming(folder, file):
-        lock.acquire()
+        lock = wait_for(FileLock(file), folder)
     try:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def filling(folder: Path) -> Iterator[None]:
+    """Hold the lock in a folder while it is filled; logs if another run holds it."""
+    lock = wait_for(FileLock(folder / "lock"), folder)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def wait_for(lock: BaseFileLock, folder: Path) -> BaseFileLock:
+    """Acquire the lock of a folder."""
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.warning("Another run is filling %s: waiting for it", folder)
+        lock.acquire()
+    return lock
 
 
 @contextmanager
@@ -165,18 +187,3 @@ def replacing(path: Path, *, private: bool = False) -> Iterator[BinaryIO]:
 def write_text(path: Path, text: str, *, private: bool = False) -> None:
     with replacing(path, private=private) as file:
         file.write(text.encode())
-
-
-@contextmanager
-def waiting_for(folder: Path) -> Iterator[None]:
-    """Hold the lock of a folder while it is filled; logs if another run holds it."""
-    lock = FileLock(folder / "lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        log.warning("Another run is filling %s: waiting for it", folder)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()

@@ -15,7 +15,7 @@ PANELS = {
     "Loss": {"train/loss": "training", "val/loss": "validation"},
     "Validation scores": {"val/uar": "UAR", "val/macro_f1": "macro F1", "val/accuracy": "accuracy"},
 }
-EPOCH, CHOSEN_BY = "epoch", "val/uar"
+EPOCH = "epoch"
 TEST_SCALARS = ("test/uar", "test/accuracy", "test/macro_f1")
 MOST = 1000  # points of a curve; a figure does not show more
 
@@ -49,13 +49,10 @@ class History:
         values = self.scalars.get(EPOCH, ((), ()))[1]
         return int(max(values)) + 1 if values else None
 
-    def find_step(self, val_uar: float | None) -> float | None:
-        """The first step at which the validation UAR had this value."""
-        if val_uar is None:
-            return None
-        steps, values = self.scalars.get(CHOSEN_BY, ((), ()))
-        places = [place for place, value in enumerate(values) if abs(value - val_uar) < 1e-5]
-        return steps[places[0]] if places else None
+    def last_validation(self, trained: int) -> float | None:
+        """The step of the last validation after at most so many optimiser steps."""
+        steps = self.scalars.get("val/uar", ((), ()))[0]
+        return max((step for step in steps if step <= trained), default=None)
 
     def epoch_at(self, step: float) -> int | None:
         """The epoch, counted from 1, in which a step was trained."""

@@ -7,7 +7,7 @@ from ser.config.model import Schedule
 from ser.config.plain import to_plain
 from ser.config.train import RESULT, TrainConfig
 from ser.data.sampler import ResumePoint
-from ser.errors import UserError
+from ser.errors import UserError, amount
 from ser.models.checkpoint import Checkpoint, CheckpointMetadata
 
 # If one of these changed, the resumed training would be neither run.
@@ -60,7 +60,9 @@ def check_resumable(
         )
     devices = checkpoint.content.get("world_size", world_size)
     if devices != world_size:
-        raise UserError(f"ckpt={ckpt} was trained on {devices} devices; this run has {world_size}")
+        raise UserError(
+            f"ckpt={ckpt} was trained on {amount(devices, 'device')}; this run has {world_size}"
+        )
     return check_unfinished(checkpoint, config, before)
 
 
@@ -86,8 +88,8 @@ def check_unfinished(
                 " which differs from the one so far",
                 *(key, old, limit),
             )
+    patience = getattr(config.callbacks.get("early_stopping"), "patience", 0)
     for name, state in progress["callbacks"].items():
-        patience = getattr(config.callbacks.get("early_stopping"), "patience", 0)
         if name.startswith("EarlyStopping") and 0 < patience <= state["wait_count"]:
             reason = (
                 "it stopped early; increase callbacks.early_stopping.patience"

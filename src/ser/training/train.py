@@ -25,8 +25,8 @@ from ser.models.build import (
     build_feature_extractor,
     build_network,
     check_duration,
+    configure_execution,
     describe_network,
-    enable_memory_saving,
     find_family,
     plain,
 )
@@ -126,7 +126,7 @@ def build(
         feature_extractor=plain(extractor),
         manifest=manifest.fingerprint,
     )
-    enable_memory_saving(network, config.model)
+    configure_execution(network, config.model)
     targets = build_targets(config.model, manifest.part("train"), labels, network)
     speakers = manifest.part("val")["speaker"].tolist()
     module = EmotionClassifier(network, metadata, targets, speakers)
@@ -151,7 +151,10 @@ def run(
         if config.reuses_hidden_states:
             data.cache_hidden_states(module.network, trainer)
         elif config.model.freezes_layers and config.model.cache_hidden_states:
-            log.info("Hidden states are not cached because of augmentation or pooling_floor_db")
+            log.info(
+                "Hidden states are not cached: that needs data.augment off, and with top_layers no"
+                " pooling_floor_db, mask_time_prob=0 and mask_feature_prob=0"
+            )
         announce(trainer, module)
         known = resumed is not None and not config.model.fixed_features  # in the checkpoint
         standardizes = config.model.standardize != Standardize.none

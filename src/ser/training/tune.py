@@ -141,8 +141,10 @@ def claim(study: optuna.Study, plan: Search, trials: int, seed: int) -> Any:
     It holds the lock of the trial until the end of the block.
     """
     with plan.lock():
-        counted = sum(discard_if_dead(study, plan, trial) for trial in study.get_trials())
-        if counted >= trials:
+        for trial in study.get_trials():
+            if is_abandoned(plan, trial):
+                discard(study, plan, trial)
+        if count_trials(study) >= trials:
             return None
         repeat_interrupted(study)
         # A resumed study must not propose its first trials again.
@@ -179,21 +181,34 @@ def held(lock: FileLock, trial: optuna.Trial) -> Iterator[optuna.Trial]:
         lock.release()
 
 
-def discard_if_dead(study: optuna.Study, plan: Search, trial: FrozenTrial) -> bool:
-    """Whether a trial counts; a running one whose process has died is marked as interrupted."""
-    if trial.state.is_finished():
-        return trial.number not in study.user_attrs.get(INTERRUPTED, [])
-    if trial.state == TrialState.WAITING:  # to be repeated
+def count_trials(study: optuna.Study) -> int:
+    """How many trials are finished or running, without those that were interrupted."""
+    interrupted = study.user_attrs.get(INTERRUPTED, [])
+    return sum(
+        trial.state != TrialState.WAITING and trial.number not in interrupted
+        for trial in study.get_trials()
+    )
+
+
+def is_abandoned(plan: Search, trial: FrozenTrial) -> bool:
+    """Whether a trial is marked as running and its process has died: nobody holds its lock."""
+    if trial.state != TrialState.RUNNING:
         return False
+    lock = plan.lock(trial.number)
     try:
-        plan.lock(trial.number).acquire(timeout=0).lock.release()
+        lock.acquire(timeout=0)
     except Timeout:
-        return True
+        return False
+    lock.release()
+    return True
+
+
+def discard(study: optuna.Study, plan: Search, trial: FrozenTrial) -> None:
+    """Mark an abandoned trial as interrupted, and remove what its process was writing."""
     folder = plan.folder / str(trial.number)
     remove_drafts(folder)
     (folder / LOCK).unlink(missing_ok=True)
     interrupt(study, trial.number)
-    return False
 
 
 def interrupt(study: optuna.Study, number: int) -> None:
@@ -229,6 +244,8 @@ class Pruning(Callback):
         self.trial, self.monitor, self.validations = trial, monitor, 0
 
     def on_validation_end(self, trainer: Trainer, pl_module: Any) -> None:
+        if trainer.sanity_checking:
+            return
         self.trial.report(float(trainer.callback_metrics[self.monitor]), self.validations)
         self.validations += 1
         if self.trial.should_prune():

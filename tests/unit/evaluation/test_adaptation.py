@@ -21,7 +21,10 @@ class LinearPredictor:
 
     standardization = Standardization(np.zeros(3), np.ones(3), np.full(3, 4.0))
 
-    def classify(self, features: np.ndarray) -> np.ndarray:
+    def classify(self, features: np.ndarray, adapted: Standardization | None = None) -> np.ndarray:
+        if adapted is not None:
+            own = self.standardization
+            features = adapted.apply(features) * own.scale + own.mean
         return np.stack([-features[:, 0], features[:, 0]], axis=1).astype(np.float32)
 
 

@@ -13,7 +13,7 @@ from ser.errors import UserError
 from ser.models.build import (
     build_feature_extractor,
     build_network,
-    enable_memory_saving,
+    configure_execution,
     plain,
     restore_network,
 )
@@ -181,7 +181,7 @@ def test_compilation_changes_no_gradient_beyond_rounding(make_model, make_networ
     gradients = []
     for compiled in (False, True):
         network = make_network(kinds[kind]).eval()
-        enable_memory_saving(network, make_model(kinds[kind], compile=compiled))
+        configure_execution(network, make_model(kinds[kind], compile=compiled))
         for seconds in (0.5, 0.6):  # another length compiles with dynamic shapes
             values = torch.randn(2, round(seconds * 16_000), generator=torch.manual_seed(0))
             mask = torch.ones(values.shape, dtype=torch.long)

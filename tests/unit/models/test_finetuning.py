@@ -9,7 +9,7 @@ import torch
 from ser.config.model import AdapterConfig, Mode, ModelConfig, Pooling
 from ser.errors import UserError
 from ser.models import spec_augment
-from ser.models.build import enable_memory_saving
+from ser.models.build import configure_execution
 from ser.models.finetuning import merge_adapters, parameter_groups
 
 MODES: dict[str, dict[str, Any]] = {
@@ -58,7 +58,7 @@ def moved(network: Any) -> set[str]:
 def test_every_option_trains_every_family(tune, make_model, kind, option):
     """Exactly the trainable parameters get a gradient: DDP would wait for the others."""
     network = tune(kind, **OPTIONS[option])
-    enable_memory_saving(network, make_model(kind, **OPTIONS[option]))
+    configure_execution(network, make_model(kind, **OPTIONS[option]))
     step(network)
     assert moved(network) == trained(network)
     gradients = [p.grad for p in network.parameters() if p.grad is not None]
@@ -138,7 +138,7 @@ def test_specaugment_is_active_in_training_of_layers_only(tune, kind, option, mo
 def test_gradient_checkpointing_changes_no_gradient(tune, make_model, kind):
     settings = {"freeze_feature_encoder": False, "architecture": kind | dropouts(kind, 0.0)}
     plain, saving = tune(**settings), tune(**settings)
-    enable_memory_saving(saving, make_model(**settings, gradient_checkpointing=True))
+    configure_execution(saving, make_model(**settings, gradient_checkpointing=True))
     step(plain)
     step(saving)
     assert saving.base_model.is_activation_checkpointing
@@ -284,7 +284,7 @@ def test_merged_adapters_give_the_logits_of_the_adapted_network(tune, make_netwo
         if ".lora_B" in name:  # zero at first, which would hide everything
             torch.nn.init.normal_(parameter, std=0.3)
     merged = make_network(kind, seed=1).eval()
-    merged.load_state_dict(merge_adapters(network.state_dict(), 12 / 4))
+    merged.load_state_dict(dict(merge_adapters(network.state_dict(), 12 / 4)))
     waveforms = torch.randn(2, 8000)
     with torch.no_grad():
         expected, logits = network.eval()(waveforms).logits, merged(waveforms).logits

@@ -92,8 +92,7 @@ class Wav2Vec2ConformerFamily(Wav2Vec2Family):
     def embed(
         self, network: Any, waveforms: torch.Tensor, lengths: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        hidden, mask = self.project(network, waveforms, lengths)
-        return self.encoder(network).dropout(hidden), mask
+        return embed_without_positions(self, network, waveforms, lengths)
 
     def layer_arguments(
         self, network: Any, hidden: torch.Tensor, attended: torch.Tensor | None
@@ -103,6 +102,14 @@ class Wav2Vec2ConformerFamily(Wav2Vec2Family):
             "relative_position_embeddings": embed_relative_positions(network.config, hidden),
             "valid": attended,
         }
+
+
+def embed_without_positions(
+    family: Wav2Vec2Family, network: Any, waveforms: torch.Tensor, lengths: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """`Family.embed` where the layers add positions themselves."""
+    hidden, mask = family.project(network, waveforms, lengths)
+    return family.encoder(network).dropout(hidden), mask
 
 
 def embed_relative_positions(config: Any, hidden: torch.Tensor) -> torch.Tensor | None:

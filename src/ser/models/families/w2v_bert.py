@@ -16,7 +16,11 @@ from transformers.audio_utils import mel_filter_bank, window_function
 
 from ser.audio.recording import SAMPLE_RATE
 from ser.models.families.base import mark_speech
-from ser.models.families.conformer import CONFORMER_TARGETS, embed_relative_positions
+from ser.models.families.conformer import (
+    CONFORMER_TARGETS,
+    embed_relative_positions,
+    embed_without_positions,
+)
 from ser.models.families.wav2vec2 import Wav2Vec2Family
 
 WINDOW, HOP, FOURIER = 400, 160, 512  # samples: 25 and 10 ms
@@ -57,8 +61,7 @@ class W2VBertFamily(Wav2Vec2Family):
     def embed(
         self, network: Any, waveforms: torch.Tensor, lengths: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        hidden, mask = self.project(network, waveforms, lengths)
-        return self.encoder(network).dropout(hidden), mask
+        return embed_without_positions(self, network, waveforms, lengths)
 
     def convolve(
         self, network: Any, waveforms: torch.Tensor, lengths: torch.Tensor | None
@@ -94,13 +97,16 @@ def log_mel(waveforms: torch.Tensor, lengths: torch.Tensor | None, mels: int) ->
     transform is a matrix product, which every runtime has (ONNX).
     """
     with torch.autocast(waveforms.device.type, enabled=False):
-        basis, filters = constants(mels, waveforms.device)
+        # Tracing must not leave symbolic tensors in the cache.
+        build = build_constants if torch.compiler.is_compiling() else constants
+        basis, filters = build(mels, waveforms.device)
         windows = waveforms.float().unfold(1, WINDOW, HOP)
         power = (windows @ basis).unflatten(-1, (2, BINS)).square().sum(-2)
         features = (power @ filters).clamp(min=MEL_FLOOR).log()
         features = standardize(features, lengths)
     frames = features.shape[1] // JOINED
-    return features[:, : frames * JOINED].reshape(len(features), frames, JOINED * mels)
+    # Not len(): tracing would take the size of its batch for a constant.
+    return features[:, : frames * JOINED].reshape(features.shape[0], frames, JOINED * mels)
 
 
 def standardize(features: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
@@ -119,6 +125,13 @@ def standardize(features: torch.Tensor, lengths: torch.Tensor | None) -> torch.T
 
 @cache
 def constants(mels: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """The result of `build_constants`, computed once, which training can use too."""
+    with torch.inference_mode(mode=False):
+        return build_constants(mels, device)
+
+
+@torch.compiler.assume_constant_result
+def build_constants(mels: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """A matrix (samples, 2 * bins) that makes the spectrum of a window, and mel filters.
 
     The matrix removes the mean, emphasises high frequencies, and applies the window and the

@@ -15,8 +15,8 @@ from pathlib import Path
 import pandas as pd
 from charset_normalizer import from_bytes
 
-from ser.errors import UserError
-from ser.preparation.tables.raw import RawTable, check_header, count, simplify, text_frame
+from ser.errors import UserError, amount
+from ser.preparation.tables.raw import RawTable, check_header, simplify, text_frame
 
 SEPARATORS = (",", ";", "\t", "|", " ")
 NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "pipes", " ": "spaces"}
@@ -175,15 +175,15 @@ def fit(
     for n in longer:
         if any(map(str.strip, rows.cells[n][width:])):
             raise UserError(
-                f"{path}, row {rows.lines[n]}: {count(len(rows.cells[n]), 'cell')}, but the header"
+                f"{path}, row {rows.lines[n]}: {amount(len(rows.cells[n]), 'cell')}, but the header"
                 f" has {width}; quote cells that contain {NAMES.get(separator, separator)}"
             )
     if longer:
-        notes.append(f"has {count(len(longer), 'row')} that end with an extra separator; ignored")
+        notes.append(f"has {amount(len(longer), 'row')} that end with an extra separator; ignored")
     shorter = [n for n, cells in enumerate(rows.cells) if len(cells) < width]
     if shorter:
         notes.append(
-            f"has {count(len(shorter), 'row')} shorter than the header, the first is row"
+            f"has {amount(len(shorter), 'row')} shorter than the header, the first is row"
             f" {rows.lines[shorter[0]]}; the missing cells count as empty"
         )
     cells = [[*cells[:width], *[""] * (width - len(cells))] for cells in rows.cells]

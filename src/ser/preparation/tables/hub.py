@@ -6,8 +6,20 @@ from typing import cast
 
 from ser.errors import HUB_HELP, UserError
 
-NAME = re.compile(r"hf:/{1,2}(?:datasets/)?([\w.-]+/[\w.-]+)(?:@([\w./-]+?))?(?:/([\w./-]+))?")
+REVISION = r"refs/convert/[\w.-]+|refs/pr/\d+|[\w.-]+"
+NAME = re.compile(rf"hf:/{{1,2}}(?:datasets/)?([\w.-]+/[\w.-]+)(?:@({REVISION}))?(?:/([\w./-]+))?")
 CONVERTED = "refs/convert/parquet"  # the hub's own conversion of public data sets
+
+
+def parse(source: str) -> tuple[str, str | None, str | None]:
+    """OWNER/NAME, revision and folder of a data set; raises UserError for another form."""
+    match = NAME.fullmatch(source)
+    if match is None:
+        raise UserError(
+            f"data.table={source}: write hf://OWNER/NAME, hf://OWNER/NAME@REVISION or"
+            " hf://OWNER/NAME/FOLDER"
+        )
+    return match[1], match[2], match[3]
 
 
 def download(source: str) -> Path:
@@ -16,11 +28,7 @@ def download(source: str) -> Path:
     Without Parquet files of its own, the hub's conversion is used. Raises UserError if the data set
     cannot be downloaded.
     """
-    match = NAME.fullmatch(str(source))
-    if match is None:
-        raise UserError(f"data.table={source}: write hf://OWNER/NAME, hf://OWNER/NAME@REVISION or"
-                        " hf://OWNER/NAME/FOLDER")  # fmt: skip
-    name, revision, folder = match.groups()
+    name, revision, folder = parse(source)
     revisions = [revision] if revision else [None, CONVERTED]
     for each in revisions:
         path = fetch(name, each, folder)

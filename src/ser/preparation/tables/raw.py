@@ -105,7 +105,3 @@ def clean(column: pd.Series) -> pd.Series:
         for cell in column.unique()
     }
     return column.map(known).astype("str")
-
-
-def count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

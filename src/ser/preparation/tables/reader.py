@@ -106,8 +106,9 @@ def explain_files(header: Sequence[str], file: str, source: str | Path) -> str:
 def open_table(source: str | Path, chosen: Mapping[str, str | None]) -> RawTable:
     """The table in a file, a folder or a data set of the hub, recognised by content."""
     if is_hub_name(source):
+        name = hub.parse(str(source))[0].partition("/")[2]
         folder = hub.download(str(source))
-        return read_arrow(str(source).rsplit("/", 1)[-1], folder, find_files(folder))
+        return read_arrow(name, folder, find_files(folder))
     path = Path(source).expanduser()
     if path.is_dir():
         if is_kaldi(path):

@@ -227,6 +227,20 @@ def test_without_parquet_files_the_conversion_of_the_hub_is_used(tmp_path, hub_o
     assert len(scan("hf://owner/name/default", tmp_path / "cache")) == 7
 
 
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("hf://o/n", ("o/n", None, None)),
+        ("hf://o/n@main/data/part", ("o/n", "main", "data/part")),
+        ("hf://o/n@refs/convert/parquet", ("o/n", "refs/convert/parquet", None)),
+        ("hf://o/n@refs/pr/1/data", ("o/n", "refs/pr/1", "data")),
+        ("hf:/datasets/o/n/data", ("o/n", None, "data")),
+    ],
+)
+def test_revisions_of_the_hub_may_have_slashes(source, expected):
+    assert hub.parse(source) == expected
+
+
 @pytest.mark.parametrize("name", ["hf://owner", "hf://", "hf://a/b/../../c@"])
 def test_other_hub_names_are_refused(tmp_path, name):
     with pytest.raises(UserError, match="OWNER/NAME"):
