@@ -102,12 +102,13 @@ def quote(word: str | None) -> str:
     return word if plain else json.dumps(word, ensure_ascii=False)
 
 
-def quote_hydra(text: str) -> str:
-    """A quoted value of Hydra's grammar, where backslashes count only before a quote.
+def escape_reference(text: str) -> str:
+    """The text for OmegaConf, which replaces `${name}` unless a backslash precedes it."""
+    return re.sub(r"(\\*)\$\{", lambda found: 2 * found[1] + r"\${", text)
 
-    OmegaConf replaces `${name}`, unless a backslash precedes it.
-    """
-    text = re.sub(r"(\\*)\$\{", lambda found: 2 * found[1] + r"\${", text)
-    escaped = re.sub(r'(\\*)"', lambda found: 2 * found[1] + r"\"", text)
+
+def quote_hydra(text: str) -> str:
+    """A quoted value of Hydra's grammar, where backslashes count only before a quote."""
+    escaped = re.sub(r'(\\*)"', lambda found: 2 * found[1] + r"\"", escape_reference(text))
     escaped = re.sub(r"(\\+)$", lambda found: 2 * found[1], escaped)
     return f'"{escaped}"'

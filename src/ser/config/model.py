@@ -269,6 +269,11 @@ class ModelConfig:
         require(skip == 0 or not partial, "model.backbone.layerdrop", skip, rule)
 
     @property
+    def head_lr(self) -> float:
+        """The peak learning rate of the head."""
+        return self.lr if self.classifier_lr is None else self.classifier_lr
+
+    @property
     def last_layer(self) -> int | None:
         """The layer that the network ends after; None for the last one of the backbone."""
         return max(self.join_layers) if self.join_layers else self.layer

@@ -6,13 +6,13 @@ deprecation message, checkpoints are converted silently.
 
 import json
 import logging
-import re
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any, TypeVar, cast
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from ser.config.mapping import escape_reference
 from ser.config.train import TrainConfig
 from ser.errors import UserError, first_line, require, suggest
 
@@ -149,7 +149,7 @@ def escape(plain: Any) -> Any:
         return [escape(value) for value in plain]
     if not isinstance(plain, str):
         return plain
-    return re.sub(r"(\\*)\$\{", lambda found: f"{found[1] * 2}\\${{", plain)
+    return escape_reference(plain)
 
 
 def keep_known(plain: Any, kind: Any) -> dict[str, Any]:

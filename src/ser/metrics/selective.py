@@ -26,18 +26,6 @@ class RiskCoverage:
         return self.risk[min(place, len(self.risk) - 1)]
 
 
-@dataclass(frozen=True)
-class Threshold:
-    """The least confidence at which a prediction is accepted, and its effect where it was chosen.
-
-    Predictions with a lower confidence are abstained from.
-    """
-
-    confidence: float
-    coverage: float
-    risk: float
-
-
 def rank(confidence: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, ...]:
     """Thresholds, coverages and risks (levels,), from the most confident on; ties are one level."""
     order = np.argsort(-confidence, kind="stable")
@@ -60,19 +48,14 @@ def risk_coverage(confidence: np.ndarray, right: np.ndarray) -> RiskCoverage:
     return RiskCoverage(coverage[places].tolist(), risk[places].tolist(), area)
 
 
-def choose_threshold(
-    confidence: np.ndarray, right: np.ndarray, max_error: float
-) -> Threshold | None:
-    """The threshold that accepts most predictions with an error rate of at most `max_error`.
+def choose_threshold(confidence: np.ndarray, right: np.ndarray, max_error: float) -> float | None:
+    """The least confidence of accepted predictions, if at most `max_error` of them may be wrong.
 
     Choose it on the validation part, with calibrated confidences (utterances,). None if no
     threshold reaches the error rate. Raises ValueError without predictions.
     """
     if len(confidence) == 0:
         raise ValueError("there are no predictions")
-    levels, coverage, risk = rank(confidence, right)
+    levels, _, risk = rank(confidence, right)
     enough = np.flatnonzero(risk <= max_error)
-    if len(enough) == 0:
-        return None
-    last = enough[-1]
-    return Threshold(float(levels[last]), float(coverage[last]), float(risk[last]))
+    return float(levels[enough[-1]]) if len(enough) else None

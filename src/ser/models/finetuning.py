@@ -109,7 +109,7 @@ def parameter_groups(network: EmotionNetwork, config: ModelConfig) -> list[dict[
 def rate_of(name: str, network: EmotionNetwork, config: ModelConfig) -> float:
     """The peak learning rate of a parameter, by its name."""
     if network.is_head(name):
-        return config.lr if config.classifier_lr is None else config.classifier_lr
+        return config.head_lr
     layer = re.search(r"(?:^|\.)encoder\.layers?\.(\d+)\.", name)
     norm = network.family.final_norm(network)
     last = (

@@ -158,7 +158,7 @@ class EmotionClassifier(LightningModule):
         chosen = choose_threshold(confidence.numpy(), (predicted == labels).numpy(), most)
         if chosen is None:
             log.warning("model.abstain_error=%g is reached by no confidence threshold", most)
-        return None if chosen is None else chosen.confidence
+        return chosen
 
     def check_finite(self) -> None:
         """Raise TrainingError if a weight is infinite or NaN.
@@ -207,8 +207,7 @@ class EmotionClassifier(LightningModule):
     def configure_optimizers(self) -> Any:
         groups = parameter_groups(self.network, self.config)
         if self.auxiliary is not None:
-            rate = self.config.classifier_lr or self.config.lr
-            heads = {"params": list(self.auxiliary.parameters()), "lr": rate}
+            heads = {"params": list(self.auxiliary.parameters()), "lr": self.config.head_lr}
             groups.append(heads | {"weight_decay": self.config.weight_decay})
         # The fused kernel needs one pass instead of four, half the time even on a CPU. But in
         # fp16 Lightning 2.6 would leave its gradients scaled, and clipping would see them so.

@@ -31,11 +31,10 @@ def test_a_long_curve_is_thinned_and_keeps_its_end():
     ("max_error", "confidence", "coverage"), [(0.0, 0.9, 0.2), (0.35, 0.8, 0.6), (0.4, 0.5, 1.0)]
 )
 def test_the_threshold_accepts_as_many_as_the_error_rate_allows(max_error, confidence, coverage):
-    found = choose_threshold(CONFIDENCE, RIGHT, max_error)
-    assert found is not None
-    assert (found.confidence, found.coverage) == (confidence, coverage)
-    accepted = found.confidence <= CONFIDENCE
-    assert found.risk == pytest.approx(1 - RIGHT[accepted].mean())
+    assert choose_threshold(CONFIDENCE, RIGHT, max_error) == confidence
+    accepted = confidence <= CONFIDENCE
+    assert accepted.mean() == pytest.approx(coverage)
+    assert 1 - RIGHT[accepted].mean() <= max_error
 
 
 def test_an_error_rate_that_cannot_be_reached_has_no_threshold():
