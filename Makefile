@@ -7,7 +7,7 @@ PYTHON ?= $(shell for name in python3 python3.13 python3.14 python3.12 python3.1
 	if command -v $$name >/dev/null && $$name -c '$(SUPPORTED)' 2>/dev/null; then \
 	echo $$name; break; fi; done)
 
-.PHONY: quickstart install check format test test-all docs bench-data bench-train bench-inference \
+.PHONY: quickstart help install check format test test-all docs bench-data bench-train bench-inference \
 	bench-serving bench-gpu lock clean python
 
 quickstart: $(VENV)/run.done ## train and evaluate on synthetic corpora, in about a minute
@@ -19,6 +19,10 @@ quickstart: $(VENV)/run.done ## train and evaluate on synthetic corpora, in abou
 	@echo "  ser predict data/synthetic --ckpt $(RUN)     predict the emotion in recordings"
 	@echo "  ser train --help                             all settings"
 	@echo "  ser train                                    four corpora, wav2vec2-large-xlsr-53, on a GPU"
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | \
+		awk -F ':.*## ' '{ printf "%-17s %s\n", $$1, $$2 }'
 
 install: $(VENV)/dev.done ## everything for working on the project
 
@@ -88,4 +92,4 @@ lock: python ## rewrite requirements/*.lock from pyproject.toml
 	rm -rf $(VENV)-lock
 
 clean:
-	rm -rf $(VENV) data/synthetic .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build data/synthetic .pytest_cache .ruff_cache .hypothesis
