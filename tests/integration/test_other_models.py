@@ -109,7 +109,7 @@ def test_the_baseline_writes_the_same_report(corpora, cache_dir, tmp_path):
     options = ["data=synthetic", "split=stratified", f"data.synthetic={corpora}"]
     output = tmp_path / "baseline"
     output.mkdir()
-    (output / "baseline.json").write_text("{}")  # of a baseline that was stopped
+    (output / "baseline.json").write_text('{"cv_uar": 0.5}')  # of a baseline that was stopped
     done = invoke(
         "baseline", *options, f"data.cache_dir={cache_dir}", "--output", output,
         "--classifier", "logistic",

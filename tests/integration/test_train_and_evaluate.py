@@ -382,3 +382,24 @@ def test_a_dry_run_leaves_no_checkpoint(quick_config, tmp_path):
     result = train(quick_config(tmp_path, "trainer.fast_dev_run=true"))
     assert result.checkpoint is None
     assert list(tmp_path.rglob("*.ckpt")) == []
+
+
+@pytest.mark.slow
+def test_demographics_that_are_gone_cost_only_their_groups(quick_config, tmp_path, caplog):
+    """The training looks for them where they were; they may have moved since."""
+    actors = "".join(f"{1001 + n},{20 + n % 60},Male,{'AB'[n % 2]},C\n" for n in range(91))
+    (tmp_path / "actors.csv").write_text(f"ActorID,Age,Sex,Race,Ethnicity\n{actors}")
+    place = f"data.demographics.cremad={tmp_path / 'actors.csv'}"
+    train(quick_config(tmp_path / "run", place, "trainer.max_steps=2"))
+    moved = (tmp_path / "actors.csv").rename(tmp_path / "moved.csv")
+    gone = evaluate(EvaluateConfig(ckpt=str(tmp_path / "run")))
+    assert "data.demographics.cremad" in caplog.text
+    assert set(gone.predicted.utterances["race"]) == {""}
+    data = EvaluateDataConfig(demographics={"cremad": str(moved)})
+    found = evaluate(EvaluateConfig(ckpt=str(tmp_path / "run"), data=data))
+    table = found.predicted.utterances
+    actor = (
+        table.loc[table["corpus"] == "cremad", "speaker"].str.removeprefix("cremad/").astype(int)
+    )
+    assert table.loc[actor.index, "race"].tolist() == ["ab"[(n - 1001) % 2] for n in actor]
+    assert found.overall.scores == gone.overall.scores

@@ -8,7 +8,8 @@ from typing import Any
 
 from ser.errors import UserError, require
 
-HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+(?:/tree/main)?/?")
+HUB_ADDRESS = re.compile(r"(?:hf:/{1,2}|https?://(?:www\.)?(?:huggingface\.co|hf\.co)/)")
+HUB_NAME = re.compile(r"([\w.-]+/[\w.-]+)(?:/tree/main)?/?")
 
 
 def setting(default: Any, doc: str) -> Any:
@@ -48,6 +49,19 @@ def require_path(key: str, path: str) -> None:
     require(Path(path).expanduser().exists(), key, path, "no such file or folder")
 
 
+def require_creatable(key: str, path: Path) -> None:
+    """Raise UserError if a folder cannot be there, because a part of the path is a file."""
+    existing = next(each for each in (path, *path.absolute().parents) if each.exists())
+    require(existing.is_dir(), key, str(path), f"{existing.name} is a file; name a folder")
+
+
+def without_address(source: str) -> str:
+    """OWNER/NAME for an address of the hub; other sources unchanged."""
+    address = HUB_ADDRESS.match(source)
+    name = HUB_NAME.fullmatch(source, address.end()) if address else None
+    return name[1] if name else source
+
+
 def may_be_on_hub(name: str) -> bool:
     """Whether a name is OWNER/NAME, and not a path below an existing folder, such as runs/none."""
     local = name.startswith((".", "/", "~")) or Path(name).parent.is_dir()
@@ -56,7 +70,7 @@ def may_be_on_hub(name: str) -> bool:
 
 def require_model(key: str, name: str) -> None:
     """Raise UserError for neither a file, nor a folder, nor a name of the hub."""
-    found = Path(name).expanduser().exists() or may_be_on_hub(name)
+    found = Path(name).expanduser().exists() or may_be_on_hub(without_address(name))
     require(found, key, name, "no such file or folder, and not OWNER/NAME on the hub")
 
 

@@ -250,9 +250,20 @@ class ModelConfig:
         require(top is None or self.mode != Mode.head, "model.top_layers", top, rule)
         rule = "model.compile=true needs layerdrop 0, because skipped layers change the graph"
         require(not (self.compile and skip > 0), "model.backbone.layerdrop", skip, rule)
-        rule = "needs a linear head on pooled and standardised features, as in model=linear"
-        linear = not self.learns_pooling and self.standardize != Standardize.none
-        require(linear or not self.fits, "model.fit", self.fit, rule)
+        learned = {
+            "projector": self.projector,
+            "weighted_layers": self.weighted_layers,
+            "pooling": self.pooling in LEARNED_POOLINGS,
+        }
+        rule = "has weights of its own, which model.fit cannot fit; model=linear leaves it out"
+        for key, trains in learned.items():
+            require(not (self.fits and trains), f"model.{key}", getattr(self, key), rule)
+        rule = f"model.fit={self.fit} needs standardised features, as in model=linear"
+        scaled = self.standardize != Standardize.none
+        require(scaled or not self.fits, "model.standardize", self.standardize, rule)
+        rule = "needs a linear head on features that do not change in training, as in model=linear"
+        if self.mode != Mode.head:
+            rule = f"model.mode={self.mode} changes the features in training; use train, or head"
         grouped = self.standardizes_by_group
         require(self.fixed_features or not grouped, "model.standardize", self.standardize, rule)
         positive = bool(self.fit_strengths) and min(self.fit_strengths) > 0

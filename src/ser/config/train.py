@@ -74,7 +74,7 @@ class TrainConfig:
         fixed = self.reuses_hidden_states or not trained
         require(fixed, "model.standardize", self.model.standardize, rule)
         copies = self.data.speeds != [1.0]
-        rule = "needs a fitted head (model=linear); for other training, data.augment changes speeds"
+        rule = "needs a head that is only fitted (model=linear); data.augment.speed is for training"
         require(self.model.only_fits or not copies, "data.speeds", self.data.speeds, rule)
         rule = "model.fit would replace the head of that run; set model.fit=none"
         require(self.init_from is None or not self.model.fits, "init_from", self.init_from, rule)
@@ -116,9 +116,12 @@ class TrainConfig:
         rule = f"the commands look for best.ckpt and last.ckpt in {own}; leave this out"
         for name, callback in self.callbacks.items():
             folder, file = getattr(callback, "dirpath", None), getattr(callback, "filename", "best")
-            same = folder is None or Path(folder).absolute() == own.absolute()
+            same = folder is None or Path(folder).expanduser().absolute() == own.absolute()
             require(same, f"callbacks.{name}.dirpath", folder, rule)
             require(file == "best", f"callbacks.{name}.filename", file, rule)
+            kept = getattr(callback, "save_top_k", 1)
+            one = "best.ckpt is the one best checkpoint; leave this out"
+            require(kept == 1, f"callbacks.{name}.save_top_k", kept, one)
 
     def check_monitors(self) -> None:
         """Raise UserError for the metric of an emotion that is none of the classes."""

@@ -58,7 +58,7 @@ def read_votes(path: Path) -> dict[str, tuple[str, ...]]:
     The table lists the winners only. Raises UserError, which names the row, for another table.
     """
     votes = {}
-    for number, row in enumerate(read_rows(path, ("FileName", "VoiceVote")), start=2):
+    for number, row in read_rows(path, ("FileName", "VoiceVote")).items():
         try:
             utterance = parse(PurePath(f"{row['FileName']}.wav"))
             votes[utterance.id] = tuple(VOTES[letter] for letter in row["VoiceVote"].split(":"))
@@ -74,16 +74,22 @@ def read_demographics(path: Path) -> dict[str, dict[str, str]]:
 
     Raises UserError, which names the row, for another table.
     """
-    actors = {}
+    actors: dict[str, dict[str, str]] = {}
     columns = {"age": "Age", "race": "Race", "ethnicity": "Ethnicity"}
-    for number, row in enumerate(read_rows(path, ("ActorID", *columns.values())), start=2):
-        if not (row["ActorID"].isdecimal() and row["Age"].isdecimal()):
+    for number, row in read_rows(path, ("ActorID", *columns.values())).items():
+        actor, age = row["ActorID"].strip(), row["Age"].strip()
+        if not (re.fullmatch(r"\d{4}", actor) and re.fullmatch(r"\d{1,2}", age)):
             raise UserError(
                 f"data.demographics.cremad={path}, row {number}: not CREMA-D's"
-                f" VideoDemographics.csv (actor {row['ActorID']!r}, age {row['Age']!r})"
+                f" VideoDemographics.csv (actor {actor[:20]!r}, age {age[:20]!r})"
             )
         stated = {ours: row[theirs].strip().lower() for ours, theirs in columns.items()}
-        actors[row["ActorID"]] = {ours: "" if v == "unknown" else v for ours, v in stated.items()}
+        known = {ours: "" if value == "unknown" else value for ours, value in stated.items()}
+        if actors.setdefault(actor, known) != known:
+            raise UserError(
+                f"data.demographics.cremad={path}, row {number}: actor {actor} is described before,"
+                " in another way"
+            )
     return actors
 
 

@@ -35,7 +35,7 @@ def read_annotations(folder: Path) -> Parser:
     rows: Rows = {}
     for part in PARTS:
         for file in sorted(folder.rglob(f"{part}_sent_emo.csv"))[:1]:
-            for row in read_rows(file, COLUMNS):
+            for row in read_rows(file, COLUMNS).values():
                 rows[part, row["Dialogue_ID"], row["Utterance_ID"]] = row
     if not rows:
         raise UserError(

@@ -33,7 +33,7 @@ def read_annotations(folder: Path) -> Parser:
     files = sorted(folder.rglob("labels_con[sc]ensus.csv"))
     if not files:
         raise UserError(f"data.paths.msp_podcast={folder}: no Labels/labels_consensus.csv")
-    rows = read_rows(files[0], ("FileName", "EmoClass"))
+    rows = read_rows(files[0], ("FileName", "EmoClass")).values()
     return partial(parse, {row["FileName"]: row for row in rows})
 
 

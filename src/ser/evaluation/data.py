@@ -1,5 +1,7 @@
 """Which data are evaluated: those of the training, unchanged, or data that are new to the model."""
 
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from ser.preparation.manifest import Manifest, Reason, read
 from ser.preparation.prepare import build, prepare
 from ser.preparation.table import scan_table
 
+log = logging.getLogger(__name__)
 WHOLE = "whole"  # the part of data that are new to the model: all utterances
 
 
@@ -37,6 +40,23 @@ class EvaluationData:
     synthetic: bool
 
 
+def leave_out_missing(
+    files: dict[str, str | None], given: Mapping[str, str | None]
+) -> dict[str, str | None]:
+    """Files of demographics, without those of the training that are gone: no score needs them."""
+    kept = dict(files)
+    for corpus, path in files.items():
+        known = path is None or Path(path).expanduser().is_file()
+        if not known and given.get(corpus) is None:
+            log.warning(
+                "data.demographics.%s=%s is missing, so there are no scores by age, race and"
+                " ethnicity; if it has moved, name its new place",
+                *(corpus, path),
+            )
+            kept[corpus] = None
+    return kept
+
+
 def update_settings(config: EvaluateConfig, checkpoint: Checkpoint) -> TrainConfig:
     """The settings of the training, with what differs now."""
     settings, given = checkpoint.metadata.config, config.data
@@ -51,6 +71,7 @@ def update_settings(config: EvaluateConfig, checkpoint: Checkpoint) -> TrainConf
     for name in ("paths", "votes", "demographics"):
         moved = {key: path for key, path in getattr(given, name).items() if path is not None}
         changes[name] = getattr(settings.data, name) | moved
+    changes["demographics"] = leave_out_missing(changes["demographics"], given.demographics)
     # A table that is new to the model is handled in `choose_data`.
     if settings.data.table is not None:
         changes["table"] = table

@@ -23,8 +23,8 @@ def find_warnings(standardization: Standardization, statistics: Statistics) -> l
         )
     if statistics.count > 1 and relative_variation(standardization, statistics) < ONE_EMOTION:
         warnings.append(
-            "the clips differ little, so they may share one emotion, which hides it after"
-            " adaptation; add clips with other emotions"
+            "the clips differ little, so they may share one emotion, which adaptation would take"
+            " for the usual voice of the speaker; add clips with other emotions"
         )
     return warnings
 

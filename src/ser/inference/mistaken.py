@@ -7,19 +7,10 @@ from pathlib import Path
 from ser.audio.sniff import is_recording
 from ser.system.files import LFS_POINTER
 
-HUB_ADDRESS = re.compile(r"(?:hf:/{1,2}|https?://(?:www\.)?(?:huggingface\.co|hf\.co)/)")
-HUB_NAME = re.compile(r"([\w.-]+/[\w.-]+)(?:/tree/main)?/?")
 CONFIG, ADAPTER = "config.json", "adapter_config.json"
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 TRAINER = re.compile(r"checkpoint-(\d+)")
 HEAD = 512  # bytes that tell text from other files
-
-
-def without_address(source: str) -> str:
-    """OWNER/NAME for an address of the hub; other sources unchanged."""
-    address = HUB_ADDRESS.match(source)
-    name = HUB_NAME.fullmatch(source, address.end()) if address else None
-    return name[1] if name else source
 
 
 def explain_file(path: Path) -> str:

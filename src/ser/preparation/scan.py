@@ -1,5 +1,6 @@
 """Finds the files of a corpus folder and parses their names."""
 
+import logging
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from ser.errors import UserError
 from ser.preparation.manifest import DROPPED_COLUMNS, STATED, Manifest, Reason
 from ser.system.files import list_files, printable
 
+log = logging.getLogger(__name__)
 SHOWN = 3  # names in a message
 
 
@@ -48,6 +50,8 @@ def add_demographics(manifest: Manifest, corpus: Corpus, file: Path) -> Manifest
         return manifest
     table, known = manifest.utterances, corpus.read_demographics(file)
     names = table["speaker"].str.removeprefix(f"{corpus.name}/")
+    if not names.isin(known.keys()).any():
+        log.warning("%s describes none of the speakers of %s", file, corpus.title)
     columns = {
         column: names.map({name: facts[column] for name, facts in known.items()})
         for column in ("age", "race", "ethnicity")

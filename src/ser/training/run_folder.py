@@ -14,6 +14,7 @@ import yaml
 from filelock import FileLock, Timeout
 from lightning.pytorch.utilities import rank_zero_only
 
+from ser.config.fields import require_creatable
 from ser.config.plain import to_plain
 from ser.config.train import LAST_CHECKPOINT, RESULT, TrainConfig
 from ser.errors import UserError
@@ -56,17 +57,18 @@ def refuse_to_overwrite(config: TrainConfig) -> None:
     """
     output_dir = Path(config.output_dir)
     folder = shorten(output_dir)
-    existing = next(each for each in (output_dir, *output_dir.absolute().parents) if each.exists())
-    if not existing.is_dir():
-        raise UserError(f"output_dir={folder}: {shorten(existing)} is a file; name a folder")
+    require_creatable("output_dir", output_dir)
     if config.ckpt is not None or not holds_run(output_dir):
         return
     problem = f"output_dir={folder} already holds a run: name another folder, or"
     saved = sorted((output_dir / LAST_CHECKPOINT.parent).glob("*.ckpt"))
     if saved:
         last = output_dir / LAST_CHECKPOINT
-        resumable = last if last in saved else saved[0]
-        raise UserError(f"{problem} resume that run by adding ckpt={shorten(resumable)}")
+        resume = f"ckpt={shorten(last if last in saved else saved[0])}"
+        if not (output_dir / RESULT).exists():
+            raise UserError(f"{problem} resume that run by adding {resume}")
+        longer = f"train it longer by adding {resume} and a larger trainer.max_epochs"
+        raise UserError(f"{problem.replace('a run', 'a finished run')} {longer}")
     checkpoints = any(hasattr(each, "dirpath") for each in config.callbacks.values())
     if (output_dir / RESULT).exists() or not checkpoints:
         raise UserError(f"{problem} remove it, because it has no checkpoint")

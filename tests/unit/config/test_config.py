@@ -292,7 +292,7 @@ def test_a_setting_of_another_split_is_refused(compose_config, override):
 
 @pytest.mark.parametrize(
     "override",
-    ["callbacks.checkpoint.filename=last", "callbacks.checkpoint.filename=a",
+    ["callbacks.checkpoint.filename=last", "callbacks.checkpoint.save_top_k=2",
      "callbacks.checkpoint.dirpath=elsewhere", "callbacks.last_checkpoint.dirpath=elsewhere"],
 )  # fmt: skip
 def test_checkpoints_are_where_the_other_commands_look_for_them(compose_config, override):

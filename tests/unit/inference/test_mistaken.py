@@ -12,9 +12,9 @@ import soundfile
 import torch
 from safetensors.torch import save_file
 
+from ser.config.fields import without_address
 from ser.errors import UserError
 from ser.inference.load import load_trained
-from ser.inference.mistaken import without_address
 
 EXPORTED = Path(__file__).parents[2] / "golden/v0.1/exported"
 RUN = Path(__file__).parents[2] / "golden/v0.1/full"

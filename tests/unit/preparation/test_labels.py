@@ -103,11 +103,19 @@ def test_demographics_are_those_of_the_speaker(tmp_path, write_tone, cremad, bui
     assert found.loc["cremad/1091"].tolist() == [{""}, {""}, {""}]
 
 
-@pytest.mark.parametrize("row", ["1002,old,Female,Asian,Hispanic", "x,21,Female,Asian,Hispanic"])
+@pytest.mark.parametrize(
+    "row",
+    [
+        "1002,old,Female,Asian,Hispanic",
+        "1002,99999999999999999999,Female,Asian,Hispanic",
+        "x,21,Female,Asian,Hispanic",
+        "1001,21,Male,Caucasian,Not Hispanic",  # 51 in the row before
+    ],
+)
 def test_other_tables_of_speakers_are_refused(tmp_path, cremad, build_manifest, row):
-    (tmp_path / "actors.csv").write_text(f"{ACTORS}{row}\n")
+    (tmp_path / "actors.csv").write_text(f"{ACTORS}\n\n{row}\n")
     settings = {"demographics": {"cremad": str(tmp_path / "actors.csv")}}
-    with pytest.raises(UserError, match=r"actors\.csv, row 3"):
+    with pytest.raises(UserError, match=r"actors\.csv, row 5"):
         build_manifest(tmp_path / "cache", settings, cremad=cremad)
 
 
