@@ -1,5 +1,6 @@
 """`ser baseline`"""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -7,7 +8,10 @@ import typer
 
 from ser.commands.options import ConfigDir, Overrides
 from ser.config.baseline import RECORD, Classifier, FeatureSet
+from ser.config.fields import require_creatable
 from ser.errors import UserError
+
+WRITTEN = {RECORD, "manifest.csv", "dropped.csv", "corpora.csv", "report"}
 
 
 def baseline(
@@ -27,6 +31,7 @@ def baseline(
     """Train a classic acoustic baseline on the same split, and write the same report."""
     if output.exists() and not is_unfinished(output):
         raise UserError(f"--output={output} exists: name a new folder")
+    require_creatable("--output", output)
     from ser.config.compose import compose_command
     from ser.config.train import TrainConfig
 
@@ -42,7 +47,15 @@ def baseline(
 
 def is_unfinished(folder: Path) -> bool:
     """Whether a folder is what a baseline that was stopped has left: it has no report."""
-    if not folder.is_dir():
+    if not folder.is_dir() or (folder / "report" / "report.html").exists():
         return False
-    begun = (folder / RECORD).is_file() or not any(folder.iterdir())
-    return begun and not (folder / "report" / "report.html").exists()
+    files = {path.name for path in folder.iterdir() if not path.name.endswith(".tmp")}
+    return not files or (files <= WRITTEN and is_record(folder / RECORD))
+
+
+def is_record(path: Path) -> bool:
+    """Whether a file is the record of a baseline."""
+    try:
+        return "cv_uar" in json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False

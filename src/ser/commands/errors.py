@@ -50,6 +50,8 @@ def one_line_errors(folder: str | None = None, kind: type = TrainConfig) -> Iter
     except OSError as error:
         if error.errno is None:  # raised by a library, not by the operating system
             raise
+        if isinstance(error, NotADirectoryError):
+            stop(error, f"{error.filename}: a part of this path is a file; name a folder")
         stop(error, str(error))
     except KeyboardInterrupt as error:
         exit_interrupted(error)

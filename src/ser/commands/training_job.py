@@ -7,7 +7,7 @@ from typing import Any, cast
 from lightning.pytorch.utilities import rank_zero_only
 
 from ser.commands import evaluate
-from ser.config.evaluate import EvaluateConfig
+from ser.config.evaluate import EvaluateConfig, EvaluateDataConfig
 from ser.config.train import TrainConfig
 from ser.preparation.manifest import Manifest
 from ser.reports import aggregate, data_card, report
@@ -59,8 +59,16 @@ def finish(config: TrainConfig, result: TrainResult, sweep: Path | None) -> None
         if sweep is None:  # else the end of the sweep says what to evaluate
             report.show_run(result.output_dir, result.checkpoint, result.monitor, result.score)
         return
+    # A resumed run may read its data from other places than the run that saved best.ckpt.
+    data = EvaluateDataConfig(
+        paths=config.data.paths,
+        votes=config.data.votes,
+        demographics=config.data.demographics,
+        synthetic=config.data.synthetic,
+        cache_dir=config.data.cache_dir,
+    )
     accelerator = config.trainer.accelerator
-    evaluate.run(EvaluateConfig(ckpt=str(result.checkpoint), accelerator=accelerator))
+    evaluate.run(EvaluateConfig(str(result.checkpoint), accelerator=accelerator, data=data))
     if sweep is not None:
         write_aggregate(sweep)
 

@@ -232,7 +232,7 @@ def explain_missing(counts: SpeakerCounts) -> str:
         return ""
     if not found.errors[place] > NO_SPREAD:
         return "every speaker has the same score"
-    return "the variation between speakers rests on fewer than three of them"
+    return f"nearly all differences between the {counts.speakers} speakers come from one or two"
 
 
 def widen(first: dict[str, Interval], second: dict[str, Interval]) -> dict[str, Interval]:

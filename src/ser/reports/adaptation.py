@@ -10,7 +10,7 @@ from ser.reports.tables import Table, count, fraction, show_interval
 
 def tabulate(found: Adaptation, plain: GroupMetrics) -> Table:
     """The UAR without adaptation, and by the number of clips per group."""
-    rows = [["none", fraction(found.plain), show_interval(plain.intervals.get("uar")), "–"]]
+    rows = [["0", fraction(found.plain), show_interval(plain.intervals.get("uar")), "–"]]
     for point in found.curve:
         interval = "–"
         if point.clips is None:
@@ -24,7 +24,7 @@ def tabulate(found: Adaptation, plain: GroupMetrics) -> Table:
         "95% interval",
         f"lowest to highest of {found.draws} draws",
     ]
-    return Table(columns, rows, strong=("none", "all"))
+    return Table(columns, rows, strong=("0", "all"))
 
 
 def describe(found: Adaptation) -> str:

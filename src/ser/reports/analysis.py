@@ -14,6 +14,7 @@ from ser.metrics.sentences import KINDS, SentenceBaseline, sentence_baseline, se
 from ser.metrics.summary import GroupMetrics, Predictions, SpeakerScores, summarize
 
 AGE = "age"  # in years; grouped by decades
+OLDEST = 150  # years; a larger number is no age
 GROUPED = (AGE, "race", "ethnicity", "intensity")  # columns of a manifest
 MOST_GROUPS = 12  # values of a column
 TENTH = 10  # speakers from which a worst tenth exists
@@ -99,6 +100,7 @@ def group_values(column: pd.Series, *, decades: bool) -> np.ndarray:
     """The values as text, ages as decades (`20 to 29`)."""
     if decades:
         years = pd.to_numeric(column, errors="coerce")
+        years = years.where((years >= 0) & (years < OLDEST))
         starts = (years // 10 * 10).astype("Int64")
         column = starts.astype(str) + " to " + (starts + 9).astype(str)
         column = column.mask(years.isna(), "")

@@ -33,7 +33,7 @@ def store_parity(path: Path, data: EmotionDataModule, device: torch.device) -> N
         return
     parity = measure_parity(path, collect_validation(data), device)
     chosen = Precision.bf16 if parity.good else Precision.fp32
-    log.info("Predictions will be computed in %s: %s", chosen, parity)
+    log.info("Predictions in precision auto will use %s: %s", chosen, parity)
     content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     AtomicCheckpointIO().save_checkpoint(content | {"parity": asdict(parity)}, path)
 

@@ -66,7 +66,7 @@ class EpochLog(Callback):
             f"epoch {self.epoch}: {losses}",
             *scores,
             f"best {self.best:.3f}",
-            f"lr {trainer.optimizers[0].param_groups[0]['lr']:.1e}",
+            f"next lr {trainer.optimizers[0].param_groups[0]['lr']:.1e}",
             f"{time.monotonic() - self.started:.0f} s",
         ]
         log.info(join_parts(parts, find_width(sys.stdout)))
