@@ -37,7 +37,8 @@ from transformers import (
 
 from ser import Predictor
 from ser.audio.recording import SAMPLE_RATE, Waveform
-from ser.config.model import BackboneConfig, ModelConfig, Pooling, Standardize
+from ser.config.backbone import BackboneConfig
+from ser.config.model import ModelConfig, Pooling, Standardize
 from ser.config.precision import Precision
 from ser.corpora.emotions import LABELS
 from ser.inference.load import TrainedModel, load_trained

@@ -93,7 +93,8 @@ def tiny_predictor() -> Any:
     """A Predictor with a tiny untrained network, three classes and clips of up to 2 s."""
     import torch
 
-    from ser.config.model import BackboneConfig, ModelConfig
+    from ser.config.backbone import BackboneConfig
+    from ser.config.model import ModelConfig
     from ser.inference.load import TrainedModel
     from ser.inference.predictor import Predictor
     from ser.models.build import build_network

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from ser.version import __version__
 
 if TYPE_CHECKING:
+    from ser.config.backbone import BackboneConfig
     from ser.config.data import DataConfig
     from ser.config.evaluate import EvaluateConfig
-    from ser.config.model import BackboneConfig, ModelConfig
+    from ser.config.model import ModelConfig
     from ser.config.split import SplitConfig
     from ser.config.train import TrainConfig
     from ser.config.trainer import TrainerConfig
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from ser.training.train import build, train
 
 HOMES = {
-    "BackboneConfig": "ser.config.model",
+    "BackboneConfig": "ser.config.backbone",
     "Checkpoint": "ser.models.checkpoint",
     "DataConfig": "ser.config.data",
     "EmotionClassifier": "ser.training.module",

@@ -12,10 +12,12 @@ from huggingface_hub import ModelCard
 
 from ser.commands.evaluate import run as evaluate
 from ser.config.evaluate import EvaluateConfig
+from ser.config.model import Mode
 from ser.corpora import CORPORA
 from ser.models.checkpoint import Checkpoint
 from ser.reports import texts
 from ser.reports.model_card import (
+    build_card,
     describe_model,
     list_noncommercial,
     tabulate_corpora,
@@ -92,3 +94,27 @@ def test_names_from_data_are_text_in_the_card(run, tmp_path):
     text = (tmp_path / "README.md").read_text()
     assert "<img" not in text
     assert "&lt;img src=x&gt;" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "words"),
+    [
+        (
+            "owner/name",
+            Mode.full,
+            "Fine-tuned from [owner/name](https://huggingface.co/owner/name)",
+        ),
+        ("owner/name", Mode.head, "frozen backbone of [owner/name]"),
+        ("/data/models/mine", Mode.head, "frozen backbone of a local folder"),
+    ],
+)
+def test_the_card_links_a_backbone_of_the_hub_only(run, tmp_path, name, mode, words):
+    content = torch.load(run, weights_only=True)
+    config = content["hyper_parameters"]["config"]
+    config["model"]["mode"] = str(mode)
+    config["model"]["backbone"] |= {"name": name, "pretrained": True, "architecture": {}}
+    torch.save(content | {"temperature": 1.0}, tmp_path / "best.ckpt")
+    card: Any = build_card(tmp_path / "best.ckpt", calibrated=True)
+    assert words in card.text
+    assert "/data/models" not in str(card)
+    assert card.data.base_model == (name if name == "owner/name" else None)

@@ -10,7 +10,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -302,3 +304,15 @@ def test_a_signal_ends_the_search_and_names_the_command(typed, folder, sent, cod
     assert "To resume: ser tune" in errors
     assert "Traceback" not in errors
     assert counted(load(folder)) == 0
+
+
+def test_a_sanity_check_is_no_validation_of_a_trial():
+    from ser.training.tune import Pruning  # needs optuna
+
+    trial = MagicMock()
+    trial.should_prune.return_value = False
+    pruning = Pruning(trial, "val/uar")
+    for sane, score in ((True, 0.1), (False, 0.5)):
+        trainer: Any = SimpleNamespace(sanity_checking=sane, callback_metrics={"val/uar": score})
+        pruning.on_validation_end(trainer, None)
+    trial.report.assert_called_once_with(0.5, 0)

@@ -12,10 +12,11 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from ser.commands.evaluate import run as run_evaluation
+from ser.config.backbone import BackboneConfig
 from ser.config.data import DataConfig
 from ser.config.evaluate import EvaluateConfig, EvaluateDataConfig
 from ser.config.loggers import CsvConfig
-from ser.config.model import BackboneConfig, ModelConfig
+from ser.config.model import ModelConfig
 from ser.config.split import Part, SplitConfig, SplitKind
 from ser.config.train import TrainConfig
 from ser.config.trainer import TrainerConfig

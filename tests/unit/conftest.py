@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from ser.config.model import BackboneConfig, ModelConfig
+from ser.config.backbone import BackboneConfig
+from ser.config.model import ModelConfig
 from ser.corpora.emotions import LABELS
 from ser.data.dataset import Batch, Example, collate
 from ser.data.sampler import SampleIndex

@@ -50,7 +50,7 @@ def enrol(name: str, clips: list[str], ckpt: str, device: str, batch_size: int) 
     """Write the file of a speaker. Raises UserError if a clip cannot be used."""
     from ser.inference import enrolment, sources
     from ser.inference.adaptation import measure_speaker
-    from ser.inference.clip_warnings import count_clips, find_warnings
+    from ser.inference.clip_warnings import find_warnings
     from ser.inference.predictor import Predictor
 
     enrolment.check_name(name)
@@ -61,5 +61,5 @@ def enrol(name: str, clips: list[str], ckpt: str, device: str, batch_size: int) 
         typer.echo(f"Warning: {warning}", err=True)
     fingerprint = enrolment.fingerprint(standardization)
     path = enrolment.EnrolledSpeaker(name, ckpt, fingerprint, statistics).write()
-    typer.echo(f"Enrolled {name} with {count_clips(statistics)}: {path}")
+    typer.echo(f"Enrolled {name} with {amount(statistics.count, 'clip')}: {path}")
     typer.echo(f"This file describes a voice; `ser enroll --forget {name}` removes it.")

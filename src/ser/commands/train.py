@@ -34,9 +34,8 @@ def main(words: list[str] | None = None) -> None:
 def job(composed: DictConfig) -> float:
     config = convert(settle(composed), TrainConfig)
     with reporting_stop(lambda: describe_resume(Path(config.output_dir))):
-        from ser.commands.training_job import (
-            run,
-        )  # heavy, so only after the config has been checked
+        # Heavy, so only after the config has been checked.
+        from ser.commands.training_job import run
 
         return run(config, sweep_folder())
 

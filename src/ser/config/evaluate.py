@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ser.config.data import check_corpora, require_copy
-from ser.config.fields import group, require_model, require_speeds, setting
+from ser.config.fields import group, require_speeds, setting
+from ser.config.hub import require_model
 from ser.config.mapping import as_mapping
 from ser.config.precision import Precision, parse_precision
 from ser.config.split import Part

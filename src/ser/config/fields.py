@@ -1,15 +1,11 @@
 """Dataclass fields that carry their own documentation."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 from ser.errors import UserError, require
-
-HUB_ADDRESS = re.compile(r"(?:hf:/{1,2}|https?://(?:www\.)?(?:huggingface\.co|hf\.co)/)")
-HUB_NAME = re.compile(r"([\w.-]+/[\w.-]+)(?:/tree/main)?/?")
 
 
 def setting(default: Any, doc: str) -> Any:
@@ -53,25 +49,6 @@ def require_creatable(key: str, path: Path) -> None:
     """Raise UserError if a folder cannot be there, because a part of the path is a file."""
     existing = next(each for each in (path, *path.absolute().parents) if each.exists())
     require(existing.is_dir(), key, str(path), f"{existing.name} is a file; name a folder")
-
-
-def without_address(source: str) -> str:
-    """OWNER/NAME for an address of the hub; other sources unchanged."""
-    address = HUB_ADDRESS.match(source)
-    name = HUB_NAME.fullmatch(source, address.end()) if address else None
-    return name[1] if name else source
-
-
-def may_be_on_hub(name: str) -> bool:
-    """Whether a name is OWNER/NAME, and not a path below an existing folder, such as runs/none."""
-    local = name.startswith((".", "/", "~")) or Path(name).parent.is_dir()
-    return HUB_NAME.fullmatch(name) is not None and not local
-
-
-def require_model(key: str, name: str) -> None:
-    """Raise UserError for neither a file, nor a folder, nor a name of the hub."""
-    found = Path(name).expanduser().exists() or may_be_on_hub(without_address(name))
-    require(found, key, name, "no such file or folder, and not OWNER/NAME on the hub")
 
 
 def require_file(key: str, path: str | None) -> None:

@@ -1,12 +1,12 @@
-"""Settings of the network: backbone, what is trained, pooling, loss and optimiser."""
+"""Settings of the network: what is trained, pooling, loss and optimiser."""
 
 import math
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
-from ser.config.fields import group, may_be_on_hub, require_shares, setting
+from ser.config.backbone import AdapterConfig, BackboneConfig
+from ser.config.fields import group, require_shares, setting
 from ser.errors import require
 
 # What `ser probe` compares or sets itself.
@@ -69,55 +69,6 @@ class LossKind(StrEnum):
 
 LEARNED_POOLINGS = (Pooling.attention, Pooling.attentive_statistics)
 AUXILIARY = ("gender", "corpus", "speaker")  # columns of the manifest
-
-
-@dataclass
-class BackboneConfig:
-    name: str = setting("facebook/wav2vec2-large-xlsr-53", "Hugging Face hub name or local folder")
-    revision: str | None = setting(None, "branch, tag or commit on the hub")
-    pretrained: bool = setting(True, "false: random weights of the same architecture, offline")
-    layerdrop: float = setting(0.0, "probability of skipping a transformer layer in training")
-    mask_time_prob: float = setting(0.05, "SpecAugment: share of time steps masked in training")
-    mask_feature_prob: float = setting(0.0, "SpecAugment: share of features masked in training")
-    min_seconds: float = setting(
-        0.0, "Whisper: add silence to shorter clips, which is attended to but not pooled; up to 30"
-    )
-    architecture: dict[str, Any] = setting(
-        {}, "configuration if pretrained=false; name_or_path is the model it describes"
-    )
-
-    def __post_init__(self) -> None:
-        names = ("layerdrop", "mask_time_prob", "mask_feature_prob")
-        require_shares("model.backbone", self, *names)
-        least = self.min_seconds
-        require(0 <= least <= 30, "model.backbone.min_seconds", least, "from 0 to 30 s")
-
-    def check_files(self) -> None:
-        """Raise UserError for a name that cannot be loaded, or that the network would not have."""
-        local = Path(self.name).expanduser().is_dir()
-        known = local or may_be_on_hub(self.name) or not self.pretrained
-        rule = "neither an existing folder nor OWNER/NAME on the hub"
-        require(known, "model.backbone.name", self.name, rule)
-        unnamed = None if local and self.architecture else self.name
-        described = self.architecture.get("name_or_path", unnamed)
-        rule = (
-            "with pretrained=false, random weights of another architecture would be trained under"
-            " this name; add model.backbone.pretrained=true, or keep the name of the backbone"
-        )
-        same = self.pretrained or described == self.name
-        require(same, "model.backbone.name", self.name, rule)
-
-
-@dataclass
-class AdapterConfig:
-    rank: int = setting(8, "LoRA rank")
-    alpha: float = setting(16.0, "LoRA scaling: the update is multiplied by alpha / rank")
-    dropout: float = setting(0.0, "dropout probability of the LoRA input")
-
-    def __post_init__(self) -> None:
-        require(self.rank >= 1, "model.lora.rank", self.rank, "at least 1")
-        require(0 < self.alpha < 1e3, "model.lora.alpha", self.alpha, "above 0 and below 1000")
-        require_shares("model.lora", self, "dropout")
 
 
 @dataclass
@@ -250,20 +201,15 @@ class ModelConfig:
         require(top is None or self.mode != Mode.head, "model.top_layers", top, rule)
         rule = "model.compile=true needs layerdrop 0, because skipped layers change the graph"
         require(not (self.compile and skip > 0), "model.backbone.layerdrop", skip, rule)
-        learned = {
-            "projector": self.projector,
-            "weighted_layers": self.weighted_layers,
-            "pooling": self.pooling in LEARNED_POOLINGS,
-        }
         rule = "has weights of its own, which model.fit cannot fit; model=linear leaves it out"
-        for key, trains in learned.items():
-            require(not (self.fits and trains), f"model.{key}", getattr(self, key), rule)
+        for key in self.learned_parts:
+            require(not self.fits, f"model.{key}", getattr(self, key), rule)
         rule = f"model.fit={self.fit} needs standardised features, as in model=linear"
         scaled = self.standardize != Standardize.none
         require(scaled or not self.fits, "model.standardize", self.standardize, rule)
         rule = "needs a linear head on features that do not change in training, as in model=linear"
         if self.mode != Mode.head:
-            rule = f"model.mode={self.mode} changes the features in training; use train, or head"
+            rule = f"model.mode={self.mode} changes the features; choose model.mode=head"
         grouped = self.standardizes_by_group
         require(self.fixed_features or not grouped, "model.standardize", self.standardize, rule)
         positive = bool(self.fit_strengths) and min(self.fit_strengths) > 0
@@ -290,14 +236,19 @@ class ModelConfig:
         return max(self.join_layers) if self.join_layers else self.layer
 
     @property
-    def learns_pooling(self) -> bool:
-        """Whether there is anything to train between the backbone and the classifier."""
-        return self.projector or self.weighted_layers or self.pooling in LEARNED_POOLINGS
+    def learned_parts(self) -> list[str]:
+        """The settings that train something between the backbone and the classifier."""
+        parts = {
+            "projector": self.projector,
+            "weighted_layers": self.weighted_layers,
+            "pooling": self.pooling in LEARNED_POOLINGS,
+        }
+        return [name for name, learned in parts.items() if learned]
 
     @property
     def fixed_features(self) -> bool:
         """Whether the pooled features are the same in every step, so only the head is trained."""
-        return self.mode == Mode.head and not self.learns_pooling
+        return self.mode == Mode.head and not self.learned_parts
 
     @property
     def fits(self) -> bool:

@@ -12,7 +12,8 @@ from typing import Any
 
 from ser.config.callbacks import check_monitor, default_callbacks, emotion_of
 from ser.config.data import DataConfig, Sampling
-from ser.config.fields import group, require_model, require_path, setting
+from ser.config.fields import group, require_path, setting
+from ser.config.hub import require_model
 from ser.config.loggers import default_loggers
 from ser.config.model import Mode, ModelConfig, Schedule
 from ser.config.split import SplitConfig
@@ -74,7 +75,7 @@ class TrainConfig:
         fixed = self.reuses_hidden_states or not trained
         require(fixed, "model.standardize", self.model.standardize, rule)
         copies = self.data.speeds != [1.0]
-        rule = "needs a head that is only fitted (model=linear); data.augment.speed is for training"
+        rule = "needs a head that is only fitted (model=linear); to train, set data.augment.speed"
         require(self.model.only_fits or not copies, "data.speeds", self.data.speeds, rule)
         rule = "model.fit would replace the head of that run; set model.fit=none"
         require(self.init_from is None or not self.model.fits, "init_from", self.init_from, rule)

@@ -9,8 +9,8 @@ import pandas as pd
 
 from ser.audio.cache import AudioCache
 from ser.audio.recording import SAMPLE_RATE
+from ser.config.backbone import BackboneConfig
 from ser.config.baseline import RECORD, Classifier, FeatureSet
-from ser.config.model import BackboneConfig
 from ser.config.train import TrainConfig
 from ser.evaluation import overlap
 from ser.evaluation.misclassified import find_misclassified

@@ -43,7 +43,7 @@ class EvaluationData:
 def leave_out_missing(
     files: dict[str, str | None], given: Mapping[str, str | None]
 ) -> dict[str, str | None]:
-    """Files of demographics, without those of the training that are gone: no score needs them."""
+    """The files of demographics; a missing one of the training is left out with a warning."""
     kept = dict(files)
     for corpus, path in files.items():
         known = path is None or Path(path).expanduser().is_file()

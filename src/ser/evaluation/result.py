@@ -32,8 +32,8 @@ class EvaluationResult:
     `manifest` describes the evaluated data. `left_out` counts utterances by emotion that the model
     has no class for. `synthetic` says that the audio is generated. `val_uar` is the UAR of this
     checkpoint on the validation part; None if it was saved between two validations.
-    `trained_steps` are the optimiser steps before it was saved. `precision` is
-    what the network computed in, and `parity` compares bf16 with fp32 on validation utterances.
+    `trained_steps` are the optimiser steps before it was saved. `precision` is what the network
+    computed in, and `parity` compares bf16 with fp32 on validation utterances.
     Predictions are averages over `speeds`. A `foreign_model` was not trained by the run whose data
     it is evaluated on. `adaptation` has the scores after adaptation to the speakers, if the model
     can be adapted.

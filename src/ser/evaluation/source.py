@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+from ser.config.backbone import BackboneConfig
 from ser.config.evaluate import EvaluateConfig
-from ser.config.model import BackboneConfig
 from ser.errors import UserError
 from ser.inference.ensemble import Ensemble, find_ensemble
 from ser.inference.load import TrainedModel, find_checkpoint, load_checkpoint, load_trained

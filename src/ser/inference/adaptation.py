@@ -9,8 +9,8 @@ import numpy as np
 from scipy.special import softmax
 
 from ser.audio.recording import Source
-from ser.errors import UserError
-from ser.inference.clip_warnings import count_clips, find_warnings
+from ser.errors import UserError, amount
+from ser.inference.clip_warnings import find_warnings
 from ser.inference.pending import NOT_FINITE, PendingRecording, Row
 from ser.inference.prediction import AdaptedTo, Failure, Prediction
 from ser.inference.predictor import Predictor
@@ -98,7 +98,7 @@ def measure_speaker(
 def report(predictor: Predictor, known: Mapping[str, Statistics], unknown: int) -> None:
     """Print to standard error what predictions are adapted to, and what to be careful about."""
     for name, statistics in known.items():
-        clips = count_clips(statistics)
+        clips = amount(statistics.count, "clip")
         print(f"Adapted to {name or 'one speaker'}, {clips}", file=sys.stderr)
         for warning in find_warnings(predictor.standardization, statistics):
             print(f"Warning: {name or 'one speaker'}: {warning}", file=sys.stderr)

@@ -9,17 +9,13 @@ FEW_CLIPS = 5  # below this, more clips clearly improve the scores
 ONE_EMOTION = 0.8  # variation relative to training speakers, below which clips may share an emotion
 
 
-def count_clips(statistics: Statistics) -> str:
-    return amount(statistics.count, "clip")
-
-
 def find_warnings(standardization: Standardization, statistics: Statistics) -> list[str]:
     """The reasons, in the order of importance; none if there is no reason for doubt."""
     warnings = []
     if statistics.count < FEW_CLIPS:
         warnings.append(
-            f"{count_clips(statistics)} may not be enough; give {FEW_CLIPS} or more, with several"
-            " emotions"
+            f"{amount(statistics.count, 'clip')} may not be enough; give {FEW_CLIPS} or more, with"
+            " several emotions"
         )
     if statistics.count > 1 and relative_variation(standardization, statistics) < ONE_EMOTION:
         warnings.append(

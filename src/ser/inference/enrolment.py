@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ser.errors import UserError
-from ser.inference.clip_warnings import count_clips, find_warnings
+from ser.errors import UserError, amount
+from ser.inference.clip_warnings import find_warnings
 from ser.models.standardization import Standardization, Statistics
 from ser.system.atomic import write_text
 
@@ -156,4 +156,4 @@ def adapt_to(predictor: "Predictor", name: str, model: str) -> None:
     for warning in find_warnings(predictor.standardization, statistics):
         log.warning("Speaker %s: %s", name, warning)
     predictor.adapt(statistics, name)
-    log.warning("Adapted to speaker %s, %s", name, count_clips(statistics))
+    log.warning("Adapted to speaker %s, %s", name, amount(statistics.count, "clip"))

@@ -10,7 +10,7 @@ import torch
 from transformers import AutoConfig, AutoFeatureExtractor
 
 from ser.audio.recording import SAMPLE_RATE
-from ser.config.fields import may_be_on_hub, without_address
+from ser.config.hub import may_be_on_hub, without_address
 from ser.errors import HUB_HELP, UserError, first_line
 from ser.inference.ensemble import Ensemble, EnsembleNetwork, check_labels, find_ensemble
 from ser.inference.mistaken import explain_file, explain_folder

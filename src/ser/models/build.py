@@ -17,7 +17,8 @@ from torch import nn
 from transformers import AutoConfig, AutoFeatureExtractor, PreTrainedConfig, PreTrainedModel
 
 from ser.audio.recording import MIN_SECONDS, SAMPLE_RATE
-from ser.config.model import BackboneConfig, ModelConfig, Standardize
+from ser.config.backbone import BackboneConfig
+from ser.config.model import ModelConfig, Standardize
 from ser.errors import HUB_HELP, UserError, first_line, require
 from ser.models.families.base import Family
 from ser.models.families.registry import FAMILIES

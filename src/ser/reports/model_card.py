@@ -5,6 +5,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from ser.config.hub import has_hub_form
 from ser.corpora import CORPORA, corpus_names
 from ser.evaluation.overlap import TrainTestOverlap
 from ser.metrics.intervals import Interval
@@ -45,6 +46,7 @@ def build_card(checkpoint: Path, *, calibrated: bool = False) -> ModelCard:
         "name": card.model_name,
         "labels": ", ".join(metadata.labels),
         "facts": facts,
+        "base_model": card.base_model,
         "licence": describe_licence(facts.backbone),
         "corpora": tabulate_corpora(facts),
         "noncommercial": list_noncommercial(facts),
@@ -93,7 +95,8 @@ def describe_model(metadata: CheckpointMetadata, report: dict[str, Any] | None) 
         license_name=None if facts.synthetic else "corpus-terms",
         library_name="transformers",
         pipeline_tag="audio-classification",
-        base_model=facts.backbone if facts.pretrained else None,
+        # A folder of this machine would be a broken link.
+        base_model=facts.backbone if facts.pretrained and has_hub_form(facts.backbone) else None,
         datasets=None if facts.synthetic else facts.corpora or None,
         metrics=["accuracy", "recall", "f1"],
         tags=["speech-emotion-recognition", "audio-classification"],

@@ -34,7 +34,9 @@ def show_logs(*informative: str) -> None:
 
     def is_new(record: logging.LogRecord) -> bool:
         text = record.getMessage()
-        new = record.levelno < logging.WARNING or text not in shown
+        if record.levelno < logging.WARNING:
+            return True
+        new = text not in shown
         shown.add(text)
         return new
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ser.commands.errors import one_line_errors, reporting_stop
+from ser.config.fields import require_creatable
 from ser.errors import UserError, install_hint, optional_dependency, suggest
 
 
@@ -119,3 +120,14 @@ def test_a_missing_optional_dependency_names_its_requirements(monkeypatch):
 def test_the_closest_known_word_is_suggested():
     assert "model.lr" in suggest("lrr", ["lr", "loss"], "model.")
     assert suggest("zzz", ["lr", "loss"]) == ""
+
+
+def test_a_path_below_a_file_is_one_line(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit) as caught, one_line_errors():
+        (tmp_path / "file" / "run").mkdir()
+    assert caught.value.code == 2
+    assert str(tmp_path / "file" / "run") in capsys.readouterr().err
+    with pytest.raises(UserError, match="output_dir"):
+        require_creatable("output_dir", tmp_path / "file" / "run")
+    require_creatable("output_dir", tmp_path / "new" / "run")

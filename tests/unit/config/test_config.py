@@ -14,9 +14,10 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
+from ser.config.backbone import BackboneConfig
 from ser.config.data import DataConfig
 from ser.config.evaluate import EvaluateConfig
-from ser.config.model import BackboneConfig, Schedule
+from ser.config.model import Schedule
 from ser.config.plain import convert, from_plain, to_plain
 from ser.config.split import SplitKind
 from ser.config.train import TrainConfig

@@ -12,7 +12,8 @@ from scipy.special import softmax
 from typer.testing import CliRunner
 
 from ser.commands.main import app
-from ser.config.model import BackboneConfig, Mode, ModelConfig, Pooling, Standardize
+from ser.config.backbone import BackboneConfig
+from ser.config.model import Mode, ModelConfig, Pooling, Standardize
 from ser.errors import UserError
 from ser.inference import enrolment
 from ser.inference.adaptation import measure_speaker, predict_adapted

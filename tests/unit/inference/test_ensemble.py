@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from ser.config.model import BackboneConfig, ModelConfig
+from ser.config.backbone import BackboneConfig
+from ser.config.model import ModelConfig
 from ser.errors import UserError
 from ser.inference.ensemble import Ensemble, EnsembleNetwork, check_labels, weigh_by_validation
 from ser.inference.load import TrainedModel, load_trained

@@ -12,7 +12,8 @@ import soundfile
 import torch
 from safetensors.torch import save_file
 
-from ser.config.fields import without_address
+from ser.config.backbone import BackboneConfig
+from ser.config.hub import require_model, without_address
 from ser.errors import UserError
 from ser.inference.load import load_trained
 
@@ -143,3 +144,24 @@ def test_another_number_of_labels_is_named(tmp_path):
 )
 def test_addresses_of_the_hub(source, expected):
     assert without_address(source) == expected
+
+
+@pytest.mark.parametrize(
+    "name", ["o/n", "my-org/a.model_2", "hf://o/n", "https://hf.co/o/n/tree/main"]
+)
+def test_names_of_the_hub_may_be_models(name):
+    require_model("ckpt", name)
+
+
+@pytest.mark.parametrize("name", ["runs/none", "./o/n", "~/n", "n", "a/b/c", "o/n@main"])
+def test_other_names_need_a_file_or_a_folder(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    with pytest.raises(UserError, match="ckpt"):
+        require_model("ckpt", name)
+
+
+def test_a_folder_of_the_same_name_does_not_hide_a_backbone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "facebook").mkdir()
+    BackboneConfig("facebook/wav2vec2-base").check_files()

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from ser.config.model import BackboneConfig, ModelConfig
+from ser.config.backbone import BackboneConfig
+from ser.config.model import ModelConfig
 from ser.corpora.emotions import LABELS
 from ser.data.dataset import collate
 from ser.models.build import build_network

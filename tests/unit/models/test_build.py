@@ -7,7 +7,8 @@ import pytest
 import torch
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForPreTraining
 
-from ser.config.model import BackboneConfig, HeadFit, Mode, ModelConfig, Pooling, Standardize
+from ser.config.backbone import BackboneConfig
+from ser.config.model import HeadFit, Mode, ModelConfig, Pooling, Standardize
 from ser.corpora.emotions import LABELS
 from ser.errors import UserError
 from ser.models.build import (

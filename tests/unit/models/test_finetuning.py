@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from ser.config.model import AdapterConfig, Mode, ModelConfig, Pooling
+from ser.config.backbone import AdapterConfig
+from ser.config.model import Mode, ModelConfig, Pooling
 from ser.errors import UserError
 from ser.models import spec_augment
 from ser.models.build import configure_execution

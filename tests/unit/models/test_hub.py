@@ -22,7 +22,8 @@ from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForPr
 from ser.system.libraries import silence_hub
 
 LOAD = """
-from ser.config.model import BackboneConfig, ModelConfig
+from ser.config.backbone import BackboneConfig
+from ser.config.model import ModelConfig
 from ser.models.build import build_network
 network = build_network(ModelConfig(backbone=BackboneConfig("lab/backbone")), ["sad", "happy"])
 print(float(sum(weights.double().abs().sum() for weights in network.wav2vec2.parameters())))

@@ -14,7 +14,7 @@ from ser.metrics.calibration import fit_temperature
 from ser.reports import context, metrics_json, report
 from ser.reports import html as page_of
 from ser.reports import robustness as robust
-from ser.reports.analysis import analyse
+from ser.reports.analysis import analyse, group_values
 from ser.reports.runs import read_predictions, read_run
 from ser.reports.training_facts import is_restricted
 
@@ -301,3 +301,9 @@ def test_a_poor_model_suspects_no_label(build_result):
     assert context.describe(result, analyse(result), None, None)["suspects"] is not None
     poor = replace(result, val_uar=0.6)  # of three classes, halfway is 2/3
     assert context.describe(poor, analyse(poor), None, None)["suspects"] is None
+
+
+def test_an_impossible_age_is_unknown():
+    ages = pd.Series(["25", "64", "0", "", "-5", "500", "1e30", "99999999999999999999", "old"])
+    expected = ["20 to 29", "60 to 69", "0 to 9", "", "", "", "", "", ""]
+    assert group_values(ages, decades=True).tolist() == expected

@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from ser.config.model import BackboneConfig, ModelConfig
+from ser.config.backbone import BackboneConfig
+from ser.config.model import ModelConfig
 from ser.corpora.emotions import LABELS
 from ser.inference.load import TrainedModel
 from ser.inference.predictor import Predictor

@@ -9,9 +9,10 @@ import torch
 from lightning import Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, TQDMProgressBar
 
+from ser.config.backbone import BackboneConfig
 from ser.config.callbacks import CheckpointConfig, EarlyStoppingConfig, default_callbacks
 from ser.config.loggers import LOGGERS, CsvConfig, MlflowConfig
-from ser.config.model import BackboneConfig, ModelConfig
+from ser.config.model import ModelConfig
 from ser.config.train import TrainConfig
 from ser.config.trainer import TrainerConfig
 from ser.errors import UserError

@@ -18,7 +18,8 @@ from transformers import (
 
 from ser.audio.decode import decode
 from ser.audio.resample import resample
-from ser.config.model import BackboneConfig, ModelConfig
+from ser.config.backbone import BackboneConfig
+from ser.config.model import ModelConfig
 from ser.corpora.emotions import LABELS
 from ser.data.dataset import collate
 from ser.errors import UserError
