@@ -14,11 +14,16 @@ from ser.commands.main import app
 from ser.config.evaluate import EvaluateConfig
 from ser.errors import UserError
 from ser.inference.ensemble import Ensemble
+from ser.reports import report
 from ser.training.train import train
 
 
 def invoke(*arguments: str | Path) -> Result:
     return CliRunner().invoke(app, [*map(str, arguments)], catch_exceptions=True)
+
+
+def stop(*_: Any) -> None:
+    raise RuntimeError
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:
@@ -105,17 +110,21 @@ def test_a_classifier_from_elsewhere_is_evaluated_on_the_split_of_a_run(runs, tm
 
 
 @pytest.mark.slow
-def test_the_baseline_writes_the_same_report(corpora, cache_dir, tmp_path):
+def test_the_baseline_writes_the_same_report(corpora, cache_dir, tmp_path, monkeypatch):
     options = ["data=synthetic", "split=stratified", f"data.synthetic={corpora}"]
     output = tmp_path / "baseline"
-    output.mkdir()
-    (output / "baseline.json").write_text('{"cv_uar": 0.5}')  # of a baseline that was stopped
-    done = invoke(
+    command = (
         "baseline", *options, f"data.cache_dir={cache_dir}", "--output", output,
         "--classifier", "logistic",
     )  # fmt: skip
+    with monkeypatch.context() as patch:
+        patch.setattr(report, "write", stop)
+        assert isinstance(invoke(*command).exception, RuntimeError)
+    assert not any(tmp_path.iterdir())  # so it can be started again
+    done = invoke(*command)
     assert done.exit_code == 0, done.output
     metrics = read_metrics(output / "report")
+    assert metrics["checkpoint"] == str(output / "baseline.json")
     chance = metrics["overall"]["baselines"]["chance"]
     assert metrics["overall"]["uar"] > 2 * chance
     assert json.loads((output / "baseline.json").read_text())["classifier"].startswith("logistic")

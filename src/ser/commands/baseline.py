@@ -1,17 +1,15 @@
 """`ser baseline`"""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ser.commands.options import ConfigDir, Overrides
-from ser.config.baseline import RECORD, Classifier, FeatureSet
+from ser.config.baseline import Classifier, FeatureSet
 from ser.config.fields import require_creatable
 from ser.errors import UserError
-
-WRITTEN = {RECORD, "manifest.csv", "dropped.csv", "corpora.csv", "report"}
+from ser.system.atomic import writing_folder
 
 
 def baseline(
@@ -29,7 +27,7 @@ def baseline(
     config_dir: ConfigDir = None,
 ) -> None:
     """Train a classic acoustic baseline on the same split, and write the same report."""
-    if output.exists() and not is_unfinished(output):
+    if output.exists():
         raise UserError(f"--output={output} exists: name a new folder")
     require_creatable("--output", output)
     from ser.config.compose import compose_command
@@ -40,22 +38,7 @@ def baseline(
     from ser.evaluation.baseline import run_baseline  # heavy, so only after the config is checked
     from ser.reports import report
 
-    result = run_baseline(config, output, features, classifier)
-    report.write(result, output / "report")
+    with writing_folder(output) as draft:
+        result = run_baseline(config, draft, features, classifier)
+        report.write(result, draft / "report")
     report.show_scores(result, output / "report")
-
-
-def is_unfinished(folder: Path) -> bool:
-    """Whether a folder is what a baseline that was stopped has left: it has no report."""
-    if not folder.is_dir() or (folder / "report" / "report.html").exists():
-        return False
-    files = {path.name for path in folder.iterdir() if not path.name.endswith(".tmp")}
-    return not files or (files <= WRITTEN and is_record(folder / RECORD))
-
-
-def is_record(path: Path) -> bool:
-    """Whether a file is the record of a baseline."""
-    try:
-        return "cv_uar" in json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError):
-        return False

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ser.config.fields import require_shares, setting
-from ser.config.hub import has_hub_form
+from ser.config.hub import has_hub_form, without_address
 from ser.errors import require
 
 
@@ -25,6 +25,7 @@ class BackboneConfig:
     )
 
     def __post_init__(self) -> None:
+        self.name = without_address(self.name)
         names = ("layerdrop", "mask_time_prob", "mask_feature_prob")
         require_shares("model.backbone", self, *names)
         least = self.min_seconds
@@ -35,6 +36,9 @@ class BackboneConfig:
         local = Path(self.name).expanduser().is_dir()
         known = local or has_hub_form(self.name) or not self.pretrained
         rule = "neither an existing folder nor OWNER/NAME on the hub"
+        name, _, revision = self.name.partition("@")
+        if revision and has_hub_form(name):
+            rule = f"a revision has a setting of its own: model.backbone.revision={revision}"
         require(known, "model.backbone.name", self.name, rule)
         unnamed = None if local and self.architecture else self.name
         described = self.architecture.get("name_or_path", unnamed)

@@ -184,9 +184,11 @@ class DataConfig:
         for name in self.corpora if self.synthetic is None else []:
             self.check_copy(name)
         self.check_table()
-        for key, files in {"votes": self.votes, "demographics": self.demographics}.items():
-            for name, path in files.items():
-                require_file(f"data.{key}.{name}", path)
+        for name, path in self.votes.items():
+            require_file(f"data.votes.{name}", path)
+        for name, path in self.demographics.items():
+            key = f"data.demographics.{name}"
+            require_file(key, path, f"no such file; {key}=null goes without it")
         self.augment.check_files()
 
     def check_names(self) -> None:

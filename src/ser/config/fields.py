@@ -51,8 +51,8 @@ def require_creatable(key: str, path: Path) -> None:
     require(existing.is_dir(), key, str(path), f"{existing.name} is a file; name a folder")
 
 
-def require_file(key: str, path: str | None) -> None:
-    """Raise UserError if a path is given and is not a file."""
+def require_file(key: str, path: str | None, rule: str = "no such file") -> None:
+    """Raise UserError if a path is given and is not a file; `rule` says it is missing."""
     if path is not None and Path(path).expanduser().is_dir():
         raise UserError(f"{key}={path}: a folder, but a file is needed.")
-    require(path is None or Path(path).expanduser().is_file(), key, path, "no such file")
+    require(path is None or Path(path).expanduser().is_file(), key, path, rule)

@@ -30,7 +30,8 @@ def run_baseline(
 ) -> EvaluationResult:
     """Fit on the training part, calibrate on the validation part, and score the test part.
 
-    The settings that were chosen are written to `baseline.json` in the folder.
+    The settings that were chosen and the manifest are written to a folder, which becomes
+    `config.output_dir` when it is complete.
     """
     cache = AudioCache(Path(config.data.cache_dir))
     manifest = prepare(config.data, config.split, cache)
@@ -50,12 +51,12 @@ def run_baseline(
         temperature=calibration.temperature,
         fit=calibration,
     )
-    folder.mkdir(parents=True, exist_ok=True)
     chosen = {"features": features, "classifier": str(fitted.candidate), "cv_uar": fitted.score}
     write_text(folder / RECORD, json.dumps(chosen | {"val_uar": val_uar}, indent=2) + "\n")
     manifest.write(folder)
     name = f"acoustic baseline ({features}, {fitted.candidate})"
-    result = assemble(config, name, manifest, predictions, folder / RECORD)
+    record = Path(config.output_dir) / RECORD
+    result = assemble(config, name, manifest, predictions, record)
     errors = find_misclassified(predictions, cache)
     return replace(result, misclassified=errors, val_uar=val_uar)
 

@@ -39,8 +39,8 @@ NARROW = ("run", "val UAR", "UAR", "95% interval", "difference", "p", "speakers"
 METHOD = (
     "Differences in UAR are to the first run, over the utterances that both evaluated. p is that of"
     " a paired permutation test that swaps the predictions of whole speakers; with fewer than 6"
-    f" speakers it is never below {ALPHA}. A star marks p < {ALPHA}. A dash means that there are"
-    " too few speakers, or unknown ones."
+    f" speakers it is never below {ALPHA}. A star marks p < {ALPHA}. A dash means too few"
+    " speakers, unknown ones, or no utterances in common."
 )
 
 
@@ -134,7 +134,7 @@ class Comparison:
         if len(evaluated) > 1:
             words.append(
                 "The runs evaluated different utterances, so their scores are not comparable."
-                " Differences are over the utterances in common."
+                f" {self.explain_differences()}"
             )
         if len({frozenset(run.labels) for run in runs.values()}) > 1:
             words.append(
@@ -145,12 +145,19 @@ class Comparison:
             if reason := explain_missing(counts):
                 words.append(f"{name} has no interval: {reason}.")
         words += self.warn_of_choice()
-        if len(runs) > 2:
+        tested = sum(each is not None for each in self.differences.values())
+        if tested > 1:
             words.append(
-                f"{len(runs) - 1} differences are tested. Even if all runs were equally good,"
+                f"{tested} differences are tested. Even if all runs were equally good,"
                 f" about one test in twenty would have p < {ALPHA}."
             )
         return words
+
+    def explain_differences(self) -> str:
+        """Which differences there are between runs that evaluated different utterances."""
+        if any(self.differences.values()):
+            return "Differences are over the utterances in common."
+        return "None has utterances in common with the first run, so there are no differences."
 
     def warn_of_choice(self) -> list[str]:
         """Warnings about choosing a run by scores of another part than validation."""
@@ -193,12 +200,12 @@ def compare(runs: Sequence[EvaluatedRun]) -> Comparison:
 
 
 def show(comparison: Comparison) -> None:
-    """Print a table that fits a terminal, the method and the warnings."""
-    print_all(
-        comparison.tabulate().only(NARROW), comparison.tabulate_runs().only(DESCRIPTION), METHOD
-    )
+    """Print tables that fit a terminal, the warnings and the method."""
+    print_all(comparison.tabulate().only(NARROW), comparison.tabulate_runs().only(DESCRIPTION))
     for words in comparison.warnings():
         print_all(words, style="yellow")
+    if any(comparison.differences.values()):
+        print_all(METHOD)
 
 
 def write(comparison: Comparison, folder: Path) -> None:

@@ -3,6 +3,7 @@
 import logging
 import signal
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from ser.models.build import (
 )
 from ser.models.checkpoint import Checkpoint, CheckpointMetadata
 from ser.models.finetuning import set_trainable
-from ser.preparation.manifest import Manifest
+from ser.preparation.manifest import Manifest, keeping_dropped
 from ser.preparation.prepare import prepare
 from ser.system.libraries import allow_tf32, silence_warnings
 from ser.training import provenance
@@ -85,7 +86,9 @@ def train(
     trainer = build_trainer(config, callbacks)
     describe_network(config.model, config.data.label_space)
     cache = AudioCache(Path(config.data.cache_dir))
-    manifest = prepare(config.data, config.split, cache)
+    # A resumed run keeps the list of its first preparation.
+    with nullcontext() if config.ckpt else keeping_dropped(Path(config.output_dir)):
+        manifest = prepare(config.data, config.split, cache)
     rank_zero_only(on_prepared)(manifest)
     module, data = build(config, manifest, cache)
     module.criterion = module.criterion if loss is None else loss
