@@ -210,7 +210,7 @@ def fit(
 
     A single candidate needs no choice, so its UAR is NaN.
     """
-    candidates = list_candidates(config.model.fit, config.model.fit_strengths)
+    candidates = list_candidates(config, train.labels)
     blocks, best, validated = max(1, len(network.joined)), candidates[0], float("nan")
     if len(candidates) > 1:
         logits = cross_validate(

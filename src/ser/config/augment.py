@@ -53,5 +53,10 @@ class AugmentConfig:
         return 1 / (1 - self.speed_change) if self.speed > 0 else 1.0
 
     @property
+    def changes(self) -> list[str]:
+        """The changes that are in use."""
+        return [key for key in CHANGES if getattr(self, key) > 0]
+
+    @property
     def active(self) -> bool:
-        return any(getattr(self, key) > 0 for key in CHANGES)
+        return bool(self.changes)

@@ -261,6 +261,13 @@ class ModelConfig:
         return self.fits and self.mode == Mode.head
 
     @property
+    def loss_changes(self) -> list[str]:
+        """The settings in use that change the training loss, besides class weights."""
+        focal = ["model.loss=focal"] if self.loss == LossKind.focal else []
+        names = ("label_smoothing", "soft_labels", "logit_adjustment", "mixup")
+        return focal + [f"model.{name}" for name in names if getattr(self, name)]
+
+    @property
     def standardizes_by_group(self) -> bool:
         """Whether features are standardised within each speaker or corpus."""
         return self.standardize in (Standardize.speaker, Standardize.corpus)

@@ -135,6 +135,15 @@ class TrainConfig:
             require(emotion is None or emotion in self.data.label_space, key, monitor, rule)
 
     @property
+    def ignored_by_fit(self) -> list[str]:
+        """The settings in use that a head that is only fitted ignores, such as the loss."""
+        if not self.model.only_fits:
+            return []
+        sampled = ["data.sampling=balanced"] if self.data.sampling == Sampling.balanced else []
+        augmented = [f"data.augment.{each}" for each in self.data.augment.changes]
+        return [*self.model.loss_changes, *sampled, *augmented]
+
+    @property
     def reuses_hidden_states(self) -> bool:
         """Whether the output of the frozen lower layers is the same in every epoch."""
         model, backbone = self.model, self.model.backbone

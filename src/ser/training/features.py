@@ -158,7 +158,7 @@ def fit_head(
     config: TrainConfig,
 ) -> LinearHead:
     """The head that cross-validation chooses, fitted to scaled (copies, utterances, size)."""
-    candidates = list_candidates(config.model.fit, config.model.fit_strengths)
+    candidates = list_candidates(config, train.labels)
     blocks = max(1, len(network.joined))
     logits = cross_validate(
         scaled, train.labels, train.fold_groups(config), candidates, config.seed, blocks

@@ -20,11 +20,14 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from threadpoolctl import threadpool_limits
 
 from ser.config.model import HeadFit
+from ser.config.train import TrainConfig
 from ser.models.network import EmotionNetwork
 from ser.models.standardization import Standardization
+from ser.training.losses import compute_class_weights
 
 log = logging.getLogger(__name__)
 FOLDS = 5
+LEAST_PRIOR = 1e-12  # of a class with weight 0, because the logarithm of 0 is not a number
 ABSENT = -30.0  # added to the lowest logit, for a class without training utterances
 
 Features = NDArray[np.floating]
@@ -34,11 +37,13 @@ Features = NDArray[np.floating]
 class Candidate:
     """A linear classifier to try: logistic regression with inverse strength C, or shrinkage LDA.
 
-    LDA estimates its shrinkage from the data (Ledoit and Wolf, 2004), so it has no setting.
+    LDA estimates its shrinkage from the data (Ledoit and Wolf, 2004), so it has no setting. The
+    `weights` are those of the classes (classes,), by which both count their utterances.
     """
 
     kind: HeadFit
     strength: float | None = None
+    weights: tuple[float, ...] | None = None
 
     def __str__(self) -> str:
         return str(self.kind) if self.strength is None else f"{self.kind} C={self.strength:g}"
@@ -52,7 +57,9 @@ class Candidate:
         mean, scale = features.mean(axis=0), features.std(axis=0)
         scale = np.where(scale > 0, scale, 1.0)
         scaled = (features - mean) / scale
-        models = [self.create().fit(block, labels) for block in np.split(scaled, blocks, axis=1)]
+        models = [
+            self.create(labels).fit(block, labels) for block in np.split(scaled, blocks, axis=1)
+        ]
         weight = np.hstack([np.asarray(model.coef_) for model in models]) / blocks
         bias: Any = sum(np.asarray(model.intercept_) for model in models) / blocks
         if len(weight) == 1:  # scikit-learn keeps one row for two classes
@@ -66,11 +73,17 @@ class Candidate:
         together = features.reshape(-1, features.shape[-1])
         return self.fit(together, np.tile(labels, len(features)), blocks)
 
-    def create(self) -> Any:
-        """The classifier of scikit-learn."""
-        if self.kind == HeadFit.lda:
-            return LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
-        return LogisticRegression(C=self.strength or 1.0, max_iter=2000)
+    def create(self, labels: NDArray[np.int64]) -> Any:
+        """The classifier of scikit-learn for these labels (utterances,)."""
+        weights = None if self.weights is None else dict(enumerate(self.weights))
+        if self.kind == HeadFit.logistic:
+            return LogisticRegression(C=self.strength or 1.0, max_iter=2000, class_weight=weights)
+        priors = None
+        if weights is not None:
+            classes, counts = np.unique(labels, return_counts=True)
+            weighted = counts * np.array([weights[each] for each in classes])
+            priors = np.maximum(weighted / weighted.sum(), LEAST_PRIOR)
+        return LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto", priors=priors)
 
 
 @dataclass(frozen=True)
@@ -127,11 +140,17 @@ class Choice:
         return self.scores[self.best]
 
 
-def list_candidates(kind: HeadFit, strengths: Sequence[float]) -> list[Candidate]:
-    """The candidates of a setting; `auto` compares logistic regression with LDA."""
-    logistic = [Candidate(HeadFit.logistic, strength) for strength in strengths]
-    lda = [Candidate(HeadFit.lda)]
-    return {HeadFit.logistic: logistic, HeadFit.lda: lda}.get(kind, [*logistic, *lda])
+def list_candidates(config: TrainConfig, labels: NDArray[np.int64]) -> list[Candidate]:
+    """The candidates of `model.fit` for the labels (utterances,) of the training part.
+
+    `auto` compares logistic regression with LDA.
+    """
+    model, names = config.model, config.data.label_space
+    found = compute_class_weights(model, names, [names[label] for label in labels])
+    weights = None if found is None else tuple(found)
+    logistic = [Candidate(HeadFit.logistic, each, weights) for each in model.fit_strengths]
+    lda = [Candidate(HeadFit.lda, weights=weights)]
+    return {HeadFit.logistic: logistic, HeadFit.lda: lda}.get(model.fit, [*logistic, *lda])
 
 
 def cross_validate(

@@ -112,7 +112,6 @@ def probe(
         for speed in config.data.speeds
     ]
     tables = {part: manifest.part(part) for part in parts}
-    candidates = list_candidates(config.model.fit, config.model.fit_strengths)
     probes, validated = [], {}
     with progress_bar("layers") as progress:
         for layers in progress.track(list_layers(module.network.depth), description="Probing"):
@@ -125,7 +124,7 @@ def probe(
                 for part, table in tables.items()
             }
             if len(layers) == 1:
-                validated[layers[0]] = validate(described["train"], config, candidates)
+                validated[layers[0]] = validate(described["train"], config)
             logits = average([validated[layer] for layer in layers])
             probes.append(fit_layers(layers, described, config, logits))
     labels, synthetic = module.metadata.labels, module.metadata.synthetic
@@ -149,11 +148,10 @@ def read_layers(
     return np.array(rows, np.float32)
 
 
-def validate(
-    train: PartFeatures, config: TrainConfig, candidates: list[Candidate]
-) -> dict[Candidate, Features]:
+def validate(train: PartFeatures, config: TrainConfig) -> dict[Candidate, Features]:
     """The cross-validated logits (utterances, classes) of each candidate on one layer."""
     scaled, _ = standardize_copies(train.values, train.groups(config.model.standardize), config)
+    candidates = list_candidates(config, train.labels)
     return cross_validate(scaled, train.labels, train.fold_groups(config), candidates, config.seed)
 
 

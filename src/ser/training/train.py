@@ -82,6 +82,8 @@ def train(
     seed_everything(config.seed, workers=True, verbose=False)
     allow_tf32(config.model.tf32)
     rank_zero_only(refuse_to_overwrite)(config)
+    if ignored := config.ignored_by_fit:
+        log.warning("No effect on a head that is fitted and not trained: %s", ", ".join(ignored))
     # Before the data, to fail early.
     trainer = build_trainer(config, callbacks)
     describe_network(config.model, config.data.label_space)

@@ -154,6 +154,7 @@ BAD_VALUES: list[tuple[str, ...]] = [
     ("model.backbone.mask_time_prob=1", "model.backbone.mask_time_prob"),
     ("model.backbone.name=FOLDER", "model.backbone.name"),
     ("model.backbone.name=a/b/c", "model.backbone.name"),
+    ("model.backbone.name=a/b@main", "model.backbone.revision"),
     ("model.focal_gamma=-1", "model.focal_gamma"),
     ("model.mixup=-1", "model.mixup"),
     ("model.label_smoothing=2", "model.label_smoothing"),
@@ -303,6 +304,13 @@ def test_checkpoints_are_where_the_other_commands_look_for_them(compose_config, 
 
 def test_the_place_of_the_checkpoints_may_be_typed(compose_config):
     compose_config("callbacks.checkpoint.dirpath=x/checkpoints", "output_dir=x").check_files()
+
+
+def test_settings_that_a_fitted_head_ignores_are_listed(compose_config):
+    settings = ["model.label_smoothing=0.1", "data.sampling=balanced", "data.augment.noise=0.5"]
+    found = compose_config("model=linear", *settings, "output_dir=x").ignored_by_fit
+    assert found == ["model.label_smoothing", "data.sampling=balanced", "data.augment.noise"]
+    assert compose_config("model=head", *settings, "output_dir=x").ignored_by_fit == []
 
 
 @pytest.mark.parametrize(("override", "key", "value"), DEPRECATED)

@@ -5,7 +5,7 @@ import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from ser.config.model import HeadFit
-from ser.training.head import Candidate, cross_validate, select
+from ser.training.head import Candidate, cross_validate, list_candidates, select
 
 CLASSES, SIZE = 3, 5
 
@@ -42,6 +42,30 @@ def test_copies_are_fitted_together_and_their_logits_averaged(drawn):
     logits = [model.decision_function((copy - mean) / scale) for copy in features]
     head = Candidate(HeadFit.lda).fit_copies(features, labels)
     assert head.predict(features).tolist() == np.mean(logits, axis=0).argmax(1).tolist()
+
+
+@pytest.mark.parametrize("kind", [HeadFit.lda, HeadFit.logistic])
+def test_class_weights_move_the_border_between_classes(kind):
+    """One feature with variance 1 and class means 0 and 2: equal priors put the border at 1."""
+    generator = np.random.default_rng(0)
+    labels = np.repeat([0, 1], [9_000, 1_000])
+    features = (generator.normal(size=10_000) + 2 * labels)[:, None]
+
+    def find_border(weights: tuple[float, ...] | None) -> float:
+        head = Candidate(kind, 1.0, weights).fit(features, labels)
+        [slope, bias] = head.weight[1] - head.weight[0], head.bias[1] - head.bias[0]
+        return float((head.mean - head.scale * bias / slope)[0])
+
+    assert find_border((1 / 9, 1.0)) == pytest.approx(1, abs=0.05)
+    assert find_border(None) == pytest.approx(1 + np.log(9) / 2, abs=0.05)
+
+
+def test_balanced_weights_are_those_of_the_training_part(compose_config):
+    settings = ("model=linear", "model.class_weights=balanced", "data.labels=[happy,sad]")
+    found = list_candidates(compose_config(*settings), np.array([0, 0, 0, 1]))
+    assert {each.kind for each in found} == {HeadFit.logistic, HeadFit.lda}
+    for each in found:
+        assert each.weights == pytest.approx((2 / 3, 2))
 
 
 def test_the_copies_of_an_utterance_are_never_on_both_sides_of_cross_validation():
