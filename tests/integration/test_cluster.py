@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -78,6 +79,36 @@ def test_results_equal_those_of_the_local_engine_and_a_stopped_job_continues(
     assert parts[0].stat().st_mtime_ns == kept
     pd.testing.assert_frame_equal(pd.read_parquet(parts[1]), content, atol=1e-5)
     assert not list((tmp_path / "out").glob("*.tmp"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_a_signal_stops_ray_and_the_command_in_one_line(trained, table, tmp_path):
+    output = tmp_path / "out"
+    words = [
+        sys.executable,
+        "-m",
+        "ser",
+        "predict",
+        *[table] * 40,
+        "--ckpt",
+        trained,
+        "--device",
+        "cpu",
+    ]
+    words += ["--engine", "ray", "--shard-size", "1", "--output", output]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    started = time.monotonic()
+    while not any(output.glob("*.parquet")):
+        assert process.poll() is None
+        assert time.monotonic() - started < 120
+        time.sleep(0.1)
+    process.terminate()
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    [line] = [each for each in stderr.splitlines() if each and not each.startswith("Predicting")]
+    assert "SIGTERM" in line
+    assert str(output) in line
 
 
 @pytest.mark.slow

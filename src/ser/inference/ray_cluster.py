@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import socket
 import tempfile
 import threading
@@ -22,7 +23,7 @@ LONGEST_TMPDIR = 36
 
 @contextmanager
 def connected(address: str | None) -> Iterator[None]:
-    """A connection to Ray, without its progress bars and usage statistics.
+    """A connection to Ray, without its progress bars, warnings and usage statistics.
 
     Raises UserError if Ray does not start, or a cluster does not answer.
     """
@@ -30,15 +31,18 @@ def connected(address: str | None) -> Iterator[None]:
     import ray
     from ray.data import DataContext
 
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+
     address = address or os.environ.get("RAY_ADDRESS")
     if address is None:
         check_tmpdir()
     try:
-        if address is None:
-            start_ray(None)
-        else:
-            probe(resolve(address))
-            connect_in_time(address)
+        with keeping_handler(signal.SIGTERM):
+            if address is None:
+                start_ray(None)
+            else:
+                probe(resolve(address))
+                connect_in_time(address)
     except (OSError, RuntimeError, ValueError) as error:
         raise UserError(
             f"Ray at {address or 'this machine'} does not answer ({first_line(error)}):"
@@ -51,6 +55,20 @@ def connected(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def keeping_handler(number: signal.Signals) -> Iterator[None]:
+    """Give a signal the handler back that it had before the block.
+
+    Ray replaces that of SIGTERM by one that prints a stack trace and ends the process at once.
+    """
+    handler = signal.getsignal(number)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():  # only it may set handlers
+            signal.signal(number, handler)
 
 
 def start_ray(address: str | None) -> None:

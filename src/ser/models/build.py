@@ -180,8 +180,7 @@ def fetch(kind: Any, backbone: BackboneConfig) -> Any:
     except (OSError, ValueError) as error:
         raise UserError(
             f"model.backbone.name={backbone.name} is neither a local model folder nor available"
-            f" from the hub ({first_line(error)}): {HUB_HELP}; or name a folder, or use random"
-            " weights with model.backbone.pretrained=false"
+            f" from the hub ({first_line(error)}): {HUB_HELP}; or name a local folder"
         ) from error
 
 

@@ -34,16 +34,9 @@ class Leaks:
 def check_leaks(table: pd.DataFrame, config: SplitConfig) -> None:
     """Raise UserError if two parts share what the split promises to keep apart.
 
-    Logs a warning if sentences give the label away. A stratified split and the split of a table
-    promise nothing; `find_leaks` reports what they share.
+    A stratified split and the split of a table promise nothing; `find_leaks` reports what they
+    share.
     """
-    for name, found in measure_sentences(table).items():
-        if found.gives_away:
-            log.warning(
-                "%s: the sentence alone gives the emotion away (UAR %.3f, chance %.3f), so"
-                " scores are too high for models that recognise words; split=sentence avoids that",
-                *(name, found.uar or 0, found.chance),
-            )
     if config.kind not in PROMISES:
         return
     leaks = find_leaks(table)
@@ -59,6 +52,17 @@ def check_leaks(table: pd.DataFrame, config: SplitConfig) -> None:
         refuse(getattr(leaks, name), name.removesuffix("s"), config)
     if config.kind in (SplitKind.cross_speaker, SplitKind.corpus):
         check_test_speakers(table, config)
+
+
+def warn_of_sentences(table: pd.DataFrame) -> None:
+    """Log a warning for each corpus whose sentences give the label away."""
+    for name, found in measure_sentences(table).items():
+        if found.gives_away:
+            log.warning(
+                "%s: the sentence alone gives the emotion away (UAR %.3f, chance %.3f), so"
+                " scores are too high for models that recognise words; split=sentence avoids that",
+                *(name, found.uar or 0, found.chance),
+            )
 
 
 def check_test_speakers(table: pd.DataFrame, config: SplitConfig) -> None:

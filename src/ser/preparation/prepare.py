@@ -18,6 +18,7 @@ from ser.corpora import CORPORA, Corpus, download, ravdess, synthetic
 from ser.errors import UserError
 from ser.preparation import labels as labelling
 from ser.preparation import splits
+from ser.preparation.leaks import warn_of_sentences
 from ser.preparation.manifest import (
     CORPUS_COLUMNS,
     Manifest,
@@ -53,6 +54,8 @@ def prepare(data: DataConfig, split: SplitConfig, cache: AudioCache | None = Non
         reasons = f" {built.describe_dropped()}." if len(built.dropped) else ""
         raise PreparationError(f"{str(error).rstrip('.')}.{reasons}", built) from error
     warn_of_losses(built)
+    if data.synthetic is None:  # tones have no words
+        warn_of_sentences(manifest.utterances)
     return manifest
 
 

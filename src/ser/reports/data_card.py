@@ -108,6 +108,6 @@ def show(card: DataCard) -> None:
         print_all(f"Longer than data.max_seconds={card.data.max_seconds:g}, trimmed: {trimmed:,}.")
     if summary.has_votes(card):
         print_all(summary.describe_ambiguity(card))
-    # Sentences that give the label away were logged when the split was checked.
+    # Sentences that give the label away were logged in the preparation.
     for sentence in describe_overlap(card):
         print_all(sentence)

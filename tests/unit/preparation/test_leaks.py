@@ -3,7 +3,7 @@ import pytest
 
 from ser.config.split import SplitConfig, SplitKind
 from ser.errors import UserError
-from ser.preparation.leaks import Leaks, check_leaks, find_leaks
+from ser.preparation.leaks import Leaks, check_leaks, find_leaks, warn_of_sentences
 from ser.preparation.manifest import COLUMNS, Manifest
 
 
@@ -28,6 +28,16 @@ def test_a_speaker_in_two_parts_fails_a_speaker_split_only(table):
     check_leaks(frame, SplitConfig())
     with pytest.raises(UserError, match="ravdess/0"):
         check_leaks(frame, SplitConfig(kind=SplitKind.speaker))
+
+
+def test_a_corpus_whose_sentences_give_the_label_away_is_named_once(table, caplog):
+    frame = table({"ravdess": 2, "savee": 2})
+    savee = frame["corpus"] == "savee"
+    frame = frame.assign(sentence="same", split=["train", "test"] * (len(frame) // 2))
+    frame.loc[savee, "sentence"] = frame["emotion"]
+    warn_of_sentences(frame)
+    [message] = [record.getMessage() for record in caplog.records]
+    assert message.startswith("savee: ")
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,9 @@ def test_strict_refuses_any_dropped_file(corpora, cache_dir):
     assert len(prepare(clean, SplitConfig()).utterances) == 112
 
 
-def test_corpora_are_recorded_with_their_origin(corpora, cache_dir, tmp_path):
+def test_corpora_are_recorded_with_their_origin(corpora, cache_dir, tmp_path, caplog):
     done = prepare(settings(corpora, cache_dir), SplitConfig())
+    assert "sentence" not in caplog.text  # tones have no words
     done.write(tmp_path)
     written = pd.read_csv(tmp_path / "corpora.csv")
     assert written["corpus"].tolist() == ["ravdess", "cremad", "tess", "savee"]
