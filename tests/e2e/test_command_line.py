@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from ser.config.evaluate import EvaluateConfig
@@ -192,6 +193,7 @@ def test_variables_left_over_from_a_launcher_are_one_message(tmp_path, corpora, 
 def test_without_network_and_copy_training_says_what_to_do(tmp_path):
     done = run(
         "train.py",
+        "backbone=tiny",
         f"output_dir={tmp_path}",
         KAGGLE_API_ENVIRONMENT="LOCALHOST",
         KAGGLEHUB_CACHE=str(tmp_path / "kagglehub"),
@@ -218,8 +220,7 @@ def test_a_run_folder_alone_resumes_its_run(tmp_path, corpora, cache_dir):
     assert last.is_file()
     done = run("train.py", f"ckpt={folder}", "trainer.max_epochs=2")
     assert done.returncode == 0, done.stderr
-    assert "epoch 2, step 60" in done.stdout
-    assert "epoch 1," not in done.stdout
+    assert torch.load(last, weights_only=True)["global_step"] == 60  # 30 steps an epoch
     recorded = (folder / ".hydra" / "overrides.yaml").read_text()
     assert all(f"- {option}\n" in recorded for option in [*started, "trainer.max_epochs=2"])
     assert "max_epochs: 2" in (folder / ".hydra" / "config.yaml").read_text()

@@ -209,8 +209,8 @@ def test_onnx_runs_in_onnxruntime_alone(make_run, tmp_path, clip, overrides, nor
     stored = torch.load(checkpoint, weights_only=True)
     torch.save(stored | {"temperature": 0.5}, checkpoint)
     folder = tmp_path / "exported-onnx"
-    # After so little training, the logits of statistics pooling differ too little for 8 bits.
-    int8 = [] if overrides else ["--int8"]
+    # After so little training, the logits of the other networks differ too little for 8 bits.
+    int8 = ["--int8"] if norm == "group" and not overrides else []
     done = invoke(checkpoint, "--to", "onnx", *int8, "--output", folder)
     assert done.exit_code == 0, done.output
     described = {"labels.json", "config.json", "preprocessor_config.json", "onnx"}

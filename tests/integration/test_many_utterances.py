@@ -36,7 +36,7 @@ logits = generator.normal(0, 1, (count, 8)).astype(np.float32)
 logits[np.arange(count), labels] += 1.5
 predicted = Predictions(table, logits, LABELS, temperature=1.2)
 settings = from_plain({"output_dir": "x"})
-metadata = CheckpointMetadata({"command": [], "seed": 0}, list(LABELS), 16000, {}, {}, "hash")
+metadata = CheckpointMetadata(settings, LABELS, 16000, {}, {}, "hash")
 report.write(
     EvaluationResult(
         checkpoint=Path(sys.argv[2]) / "best.ckpt", part="test", command=[], settings=settings,

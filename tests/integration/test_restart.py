@@ -364,6 +364,6 @@ def test_a_signal_saves_the_present_step(corpora, cache_dir, tmp_path, sent, cod
     time.sleep(0.3)
     output = kill(process, sent)
     assert process.returncode == code, output
-    assert f"ckpt={last}" in output
+    assert f"ckpt={folder}" in output
     step = torch.load(last, weights_only=True)["global_step"]
     assert step % 30 != 0  # within an epoch, where nothing else saves

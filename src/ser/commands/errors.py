@@ -14,13 +14,12 @@ from typing import Any, NoReturn
 from ser.config.keys import suggest_key
 from ser.config.train import TrainConfig
 from ser.errors import UserError, first_line
+from ser.system.signals import STOP_SIGNALS
 from ser.system.terminal import wrap
 
 # Hydra prints its own reports of several lines unless HYDRA_FULL_ERROR is set, so we set it.
 # SER_FULL_ERROR keeps what the user asked for, also for the processes that we start.
 DEBUG = os.environ.setdefault("SER_FULL_ERROR", os.environ.get("HYDRA_FULL_ERROR", "0")) == "1"
-# SIGHUP (the terminal was closed) does not exist on Windows.
-STOP_SIGNALS = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
 
 
 @contextmanager

@@ -30,6 +30,7 @@ from ser.models.inputs import GRID
 from ser.models.network import EmotionNetwork
 from ser.models.state_cache import HiddenStateCache, StateReader, fill
 from ser.preparation.manifest import Manifest
+from ser.system.signals import STOP_SIGNALS
 
 log = logging.getLogger(__name__)
 MAX_WORKERS = 4  # augmentation takes up to 20 ms per clip, reading the cache 0.1 ms
@@ -224,8 +225,9 @@ def limit_batches(sampler: BucketBatchSampler, trainer: Any) -> None:
 def start_worker(index: int) -> None:
     """Seed a loader process, and leave signals to the training process.
 
-    Ctrl-C and Slurm reach every process; the training process finishes its step first.
+    Ctrl-C, Slurm and a closed terminal reach every process; the training process finishes its step
+    first.
     """
     pl_worker_init_function(index)
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, *STOP_SIGNALS):
         signal.signal(number, signal.SIG_IGN)

@@ -1,7 +1,6 @@
 """train(config): prepare the data, fit, and keep the best and the last checkpoint."""
 
 import logging
-import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -36,6 +35,7 @@ from ser.models.finetuning import set_trainable
 from ser.preparation.manifest import Manifest, keeping_dropped
 from ser.preparation.prepare import prepare
 from ser.system.libraries import allow_tf32, silence_warnings
+from ser.system.signals import STOP_SIGNALS
 from ser.training import provenance
 from ser.training.callbacks.last_checkpoint import LastCheckpoint
 from ser.training.features import prepare_head
@@ -160,7 +160,7 @@ def run(
                 "Hidden states are not cached: that needs data.augment off, and with top_layers no"
                 " pooling_floor_db, mask_time_prob=0 and mask_feature_prob=0"
             )
-        announce(trainer, module)
+        rank_zero_only(announce)(trainer, module)
         known = resumed is not None and not config.model.fixed_features  # in the checkpoint
         standardizes = config.model.standardize != Standardize.none
         if standardizes and config.init_from is None and not known:
@@ -206,7 +206,7 @@ def fit(
         accumulated = config.trainer.accumulate_grad_batches
         raise TrainingError(explain_memory(error, config.data.batch_size, accumulated)) from error
     except SystemExit as error:
-        if error.code in (128 + signal.SIGTERM, 128 + getattr(signal, "SIGHUP", -1)):
+        if error.code in {128 + number for number in STOP_SIGNALS}:
             raise
         # Lightning 2.6 turns a Ctrl-C before the first step into a silent exit.
         raise KeyboardInterrupt from error

@@ -171,4 +171,5 @@ def build_constants(mels: int, device: torch.device) -> tuple[torch.Tensor, ...]
         mel_scale="slaney",
     )
     tables = angles.cos() * hann, angles.sin() * hann, torch.from_numpy(filters)
-    return tuple(table.float().to(device) for table in tables)
+    # torch.compile keeps the sizes of parameters constant, but not those of other tensors.
+    return tuple(nn.Parameter(each.float().to(device), requires_grad=False) for each in tables)

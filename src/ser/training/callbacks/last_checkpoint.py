@@ -13,9 +13,9 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
 from ser.config.train import LAST_CHECKPOINT
+from ser.system.signals import STOP_SIGNALS
 
-# SIGHUP does not exist on Windows.
-SIGNALS = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+SIGNALS = [signal.SIGINT, *STOP_SIGNALS]
 NOTHING, SAVE, EXIT = 0, 1, 128  # a process ended by a signal exits with 128 + its number
 
 

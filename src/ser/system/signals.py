@@ -1,0 +1,6 @@
+"""Signals that end a process."""
+
+import signal
+
+# SIGHUP (the terminal was closed) does not exist on Windows.
+STOP_SIGNALS = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
