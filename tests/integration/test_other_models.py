@@ -1,6 +1,8 @@
 """Ensembles, the acoustic baseline and classifiers from elsewhere, evaluated like one run."""
 
 import json
+import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +127,10 @@ def test_the_baseline_writes_the_same_report(corpora, cache_dir, tmp_path, monke
     assert done.exit_code == 0, done.output
     metrics = read_metrics(output / "report")
     assert metrics["checkpoint"] == str(output / "baseline.json")
+    page = (output / "report" / "report.md").read_text()
+    [shown] = re.findall(r"^ser baseline .*$", page, re.MULTILINE)
+    assert {*map(str, command)} <= {*shlex.split(shown)}  # it can be pasted
+    assert "random weights" not in page
     chance = metrics["overall"]["baselines"]["chance"]
     assert metrics["overall"]["uar"] > 2 * chance
     assert json.loads((output / "baseline.json").read_text())["classifier"].startswith("logistic")

@@ -1,5 +1,6 @@
 """`ser baseline`"""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -35,6 +36,10 @@ def baseline(
 
     words = [*(overrides or []), f"output_dir={output}"]
     config = compose_command("train", words, TrainConfig, config_dir)
+    options = {"--output": output, "--features": features, "--classifier": classifier}
+    given = options if config_dir is None else options | {"--config-dir": config_dir}
+    command = [*(overrides or []), *(str(word) for pair in given.items() for word in pair)]
+    config = replace(config, command=command)
     from ser.evaluation.baseline import run_baseline  # heavy, so only after the config is checked
     from ser.reports import report
 

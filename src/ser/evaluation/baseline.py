@@ -91,4 +91,5 @@ def assemble(
         overlap=overlap.examine(predictions.utterances, manifest.part("train")),
         misclassified=[],
         synthetic=config.data.synthetic is not None,
+        baseline=True,
     )

@@ -35,7 +35,8 @@ class EvaluationResult:
     `trained_steps` are the optimiser steps before it was saved. `precision` is what the network
     computed in, and `parity` compares bf16 with fp32 on validation utterances.
     Predictions are averages over `speeds`. A `foreign_model` was not trained by the run whose data
-    it is evaluated on. `adaptation` has the scores after adaptation to the speakers, if the model
+    it is evaluated on. A `baseline` is no network, but the classifier of `ser baseline`, which
+    `command` trains and evaluates. `adaptation` has the scores after adaptation to the speakers, if the model
     can be adapted.
     """
 
@@ -51,6 +52,7 @@ class EvaluationResult:
     misclassified: list[Misclassification]
     synthetic: bool = False
     foreign_model: bool = False
+    baseline: bool = False
     val_uar: float | None = None
     trained_steps: int | None = None
     precision: str = Precision.fp32

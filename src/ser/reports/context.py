@@ -82,7 +82,7 @@ def describe_model(result: EvaluationResult, facts: TrainingFacts, history: Hist
         return f"Model: {facts.backbone}; its training data are not known."
     epochs = history.epochs if history is not None and history.panels() else None
     words = [
-        f"Model: {facts.model}",
+        f"Model: {facts.backbone if result.baseline else facts.model}",
         f"trained on {', '.join(facts.data) or 'unknown data'}",
         f"split={facts.split}, seed {facts.seed}",
     ]
@@ -188,6 +188,8 @@ def between(interval: Interval | None) -> str:
 
 def list_commands(result: EvaluationResult, facts: TrainingFacts) -> str:
     """The commands of a shell that train and evaluate; a resumed run can be trained in one go."""
+    if result.baseline:
+        return shlex.join(["ser", "baseline", *result.command])
     commands = [shlex.join(["ser", "evaluate", *result.command])]
     if not result.foreign_model:
         train = ["ser", "train"]
@@ -200,6 +202,9 @@ def list_commands(result: EvaluationResult, facts: TrainingFacts) -> str:
 
 def list_facts(result: EvaluationResult) -> list[tuple[str, str]]:
     """Name and value of what else identifies a run."""
+    if result.baseline:
+        manifest = f"sha256 {result.manifest.fingerprint}"
+        return [("Chosen settings", str(result.checkpoint)), ("Manifest", manifest)]
     facts = [
         ("Evaluation manifest", f"sha256 {result.manifest.fingerprint}"),
         ("Parameters", count(result.parameters)),
