@@ -36,8 +36,8 @@ class EvaluationResult:
     computed in, and `parity` compares bf16 with fp32 on validation utterances.
     Predictions are averages over `speeds`. A `foreign_model` was not trained by the run whose data
     it is evaluated on. A `baseline` is no network, but the classifier of `ser baseline`, which
-    `command` trains and evaluates. `adaptation` has the scores after adaptation to the speakers, if the model
-    can be adapted.
+    `command` trains and evaluates. `adaptation` has the scores after adaptation to the speakers, if
+    the model can be adapted.
     """
 
     checkpoint: Path
