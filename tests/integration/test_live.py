@@ -359,4 +359,7 @@ def test_the_example_of_the_documentation_works(predictor, tmp_path):
         )
     assert done.returncode == 0, done.stderr
     assert any(label in done.stdout for label in predictor.labels)
+    ends = time.monotonic() + 10  # threads of the server may still be ending
+    while threading.active_count() > threads and time.monotonic() < ends:
+        time.sleep(0.1)
     assert threading.active_count() <= threads

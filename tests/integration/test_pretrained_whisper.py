@@ -272,7 +272,9 @@ def check_onnx(model: Path, predictor: Predictor) -> None:
         waveforms[row, : len(clip)], mask[row, : len(clip)] = clip, 1
     feed = {"input_values": waveforms, "attention_mask": mask}
     found: Any = InferenceSession(model).run(["logits"], feed)[0]
-    np.testing.assert_allclose(found * predictor.temperature, predictor.logits(clips), 1e-5, 2e-4)
+    np.testing.assert_allclose(
+        found * predictor.temperature, predictor.logits(clips), rtol=1e-5, atol=2e-4
+    )
 
 
 @pytest.mark.slow

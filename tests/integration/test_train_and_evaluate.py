@@ -334,6 +334,12 @@ def test_uniform_padding_csv_logging_and_a_linear_schedule_train_too(quick_confi
     assert metrics["val/uar"].dropna().iloc[-1] == pytest.approx(result.score)
 
 
+def test_a_training_without_usable_data_lists_the_dropped_files(quick_config, tmp_path):
+    with pytest.raises(UserError, match=r"data\.strict"):
+        train(quick_config(tmp_path, "data.strict=true"))
+    assert len(pd.read_csv(tmp_path / "dropped.csv")) == 37  # as in tests/unit/preparation
+
+
 def test_a_config_from_python_trains(corpora, cache_dir, tmp_path):
     """Without Hydra, with the default callbacks."""
     architecture = {

@@ -36,9 +36,9 @@ class BackboneConfig:
         local = Path(self.name).expanduser().is_dir()
         known = local or has_hub_form(self.name) or not self.pretrained
         rule = "neither an existing folder nor OWNER/NAME on the hub"
-        name, _, revision = self.name.partition("@")
-        if revision and has_hub_form(name):
-            rule = f"a revision has a setting of its own: model.backbone.revision={revision}"
+        base, _, revision = self.name.replace("/tree/", "@").partition("@")
+        if revision and has_hub_form(without_address(base)):
+            rule = f"set the revision with model.backbone.revision={revision}"
         require(known, "model.backbone.name", self.name, rule)
         unnamed = None if local and self.architecture else self.name
         described = self.architecture.get("name_or_path", unnamed)

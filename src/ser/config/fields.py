@@ -52,7 +52,7 @@ def require_creatable(key: str, path: Path) -> None:
 
 
 def require_file(key: str, path: str | None, rule: str = "no such file") -> None:
-    """Raise UserError if a path is given and is not a file; `rule` says it is missing."""
+    """Raise UserError if a path is given and is not a file; `rule` is the message then."""
     if path is not None and Path(path).expanduser().is_dir():
         raise UserError(f"{key}={path}: a folder, but a file is needed.")
     require(path is None or Path(path).expanduser().is_file(), key, path, rule)

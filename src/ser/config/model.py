@@ -262,7 +262,7 @@ class ModelConfig:
 
     @property
     def loss_changes(self) -> list[str]:
-        """The settings in use that change the training loss, besides class weights."""
+        """The settings in use that act on training by gradients only, besides rates and steps."""
         focal = ["model.loss=focal"] if self.loss == LossKind.focal else []
         names = ("label_smoothing", "soft_labels", "logit_adjustment", "mixup")
         return focal + [f"model.{name}" for name in names if getattr(self, name)]

@@ -93,6 +93,8 @@ class TrainConfig:
             require(name in self.data.label_space, "model.class_weights", name, rule)
         balanced = self.data.sampling == Sampling.balanced
         rule = "data.sampling=balanced already corrects for rare classes; use one of the two"
+        if self.model.only_fits:
+            rule = "set data.sampling=shuffled, because a fitted head has no batches"
         require(not balanced or weights is None, "model.class_weights", weights, rule)
         adjusted = self.model.logit_adjustment
         require(not balanced or adjusted == 0, "model.logit_adjustment", adjusted, rule)
@@ -101,6 +103,10 @@ class TrainConfig:
         """Raise UserError for a file or folder that the settings name and that is missing."""
         named = self.output_dir.strip() not in ("", "???")
         require(named, "output_dir", self.output_dir, "name the folder of the run")
+        weights = self.model.class_weights
+        positive = not isinstance(weights, dict) or all(weights.values())
+        rule = "a fitted head needs weights above 0; data.labels leaves classes out"
+        require(positive or not self.model.fits, "model.class_weights", weights, rule)
         self.check_monitors()
         self.check_checkpoints()
         self.data.check_files()
@@ -136,7 +142,7 @@ class TrainConfig:
 
     @property
     def ignored_by_fit(self) -> list[str]:
-        """The settings in use that a head that is only fitted ignores, such as the loss."""
+        """The settings of loss, sampling and augmentation in use, if the head is only fitted."""
         if not self.model.only_fits:
             return []
         sampled = ["data.sampling=balanced"] if self.data.sampling == Sampling.balanced else []

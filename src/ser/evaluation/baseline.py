@@ -30,8 +30,8 @@ def run_baseline(
 ) -> EvaluationResult:
     """Fit on the training part, calibrate on the validation part, and score the test part.
 
-    The settings that were chosen and the manifest are written to a folder, which becomes
-    `config.output_dir` when it is complete.
+    Writes the chosen settings and the manifest to `folder`, which the caller moves to
+    `config.output_dir`: that is the path in the result.
     """
     cache = AudioCache(Path(config.data.cache_dir))
     manifest = prepare(config.data, config.split, cache)

@@ -31,6 +31,7 @@ def connected(address: str | None) -> Iterator[None]:
     import ray
     from ray.data import DataContext
 
+    # Its warnings are about our own settings, and its failures are reported by us.
     logging.getLogger("ray.data").setLevel(logging.ERROR)
 
     address = address or os.environ.get("RAY_ADDRESS")
@@ -59,15 +60,16 @@ def connected(address: str | None) -> Iterator[None]:
 
 @contextmanager
 def keeping_handler(number: signal.Signals) -> Iterator[None]:
-    """Give a signal the handler back that it had before the block.
+    """Restore the handler of a signal at the end of the block.
 
-    Ray replaces that of SIGTERM by one that prints a stack trace and ends the process at once.
+    `ray.init` replaces the handler of SIGTERM, and its core prints a stack trace.
     """
     handler = signal.getsignal(number)
     try:
         yield
     finally:
-        if threading.current_thread() is threading.main_thread():  # only it may set handlers
+        known = handler is not None  # else it was not set by Python
+        if known and threading.current_thread() is threading.main_thread():
             signal.signal(number, handler)
 
 

@@ -40,7 +40,7 @@ METHOD = (
     "Differences in UAR are to the first run, over the utterances that both evaluated. p is that of"
     " a paired permutation test that swaps the predictions of whole speakers; with fewer than 6"
     f" speakers it is never below {ALPHA}. A star marks p < {ALPHA}. A dash means too few"
-    " speakers, unknown ones, or no utterances in common."
+    " or unknown speakers, no utterances in common, or different classes."
 )
 
 
@@ -132,32 +132,29 @@ class Comparison:
         words = [texts.SYNTHETIC] if any(run.synthetic for run in runs.values()) else []
         evaluated = {(run.synthetic, frozenset(run.predictions.index)) for run in runs.values()}
         if len(evaluated) > 1:
+            common = " Differences are over the utterances in common."
             words.append(
                 "The runs evaluated different utterances, so their scores are not comparable."
-                f" {self.explain_differences()}"
+                + (common if any(self.differences.values()) else "")
             )
         if len({frozenset(run.labels) for run in runs.values()}) > 1:
             words.append(
                 "The runs have different classes. Fewer classes have a higher chance level, so no"
-                " score here, val UAR included, says which run is better."
+                " score here, val UAR included, says which run is better, and there is no"
+                " difference between runs of different classes."
             )
         for name, counts in self.counts.items():
             if reason := explain_missing(counts):
                 words.append(f"{name} has no interval: {reason}.")
         words += self.warn_of_choice()
-        tested = sum(each is not None for each in self.differences.values())
+        found = self.differences.values()
+        tested = sum(each is not None and each.p is not None for each in found)
         if tested > 1:
             words.append(
                 f"{tested} differences are tested. Even if all runs were equally good,"
                 f" about one test in twenty would have p < {ALPHA}."
             )
         return words
-
-    def explain_differences(self) -> str:
-        """Which differences there are between runs that evaluated different utterances."""
-        if any(self.differences.values()):
-            return "Differences are over the utterances in common."
-        return "None has utterances in common with the first run, so there are no differences."
 
     def warn_of_choice(self) -> list[str]:
         """Warnings about choosing a run by scores of another part than validation."""
@@ -204,7 +201,7 @@ def show(comparison: Comparison) -> None:
     print_all(comparison.tabulate().only(NARROW), comparison.tabulate_runs().only(DESCRIPTION))
     for words in comparison.warnings():
         print_all(words, style="yellow")
-    if any(comparison.differences.values()):
+    if comparison.differences:
         print_all(METHOD)
 
 

@@ -229,7 +229,7 @@ def describe_sentences(card: DataCard) -> str:
     """Whether sentences of the test part give their label away, or an empty string."""
     found = measure_sentences(card.utterances)
     telling = [name for name, each in found.items() if each.gives_away]
-    if not found:
+    if not found or card.data.synthetic is not None:  # tones have no words
         return ""
     if not telling:
         return "Sentences do not give the label away."

@@ -1,4 +1,4 @@
-"""Signals that end a process."""
+"""Signals other than Ctrl-C that ask a process to end."""
 
 import signal
 

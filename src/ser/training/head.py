@@ -27,7 +27,6 @@ from ser.training.losses import compute_class_weights
 
 log = logging.getLogger(__name__)
 FOLDS = 5
-LEAST_PRIOR = 1e-12  # of a class with weight 0, because the logarithm of 0 is not a number
 ABSENT = -30.0  # added to the lowest logit, for a class without training utterances
 
 Features = NDArray[np.floating]
@@ -38,7 +37,7 @@ class Candidate:
     """A linear classifier to try: logistic regression with inverse strength C, or shrinkage LDA.
 
     LDA estimates its shrinkage from the data (Ledoit and Wolf, 2004), so it has no setting. The
-    `weights` are those of the classes (classes,), by which both count their utterances.
+    class `weights` (classes,) multiply the loss of logistic regression and the priors of LDA.
     """
 
     kind: HeadFit
@@ -82,7 +81,7 @@ class Candidate:
         if weights is not None:
             classes, counts = np.unique(labels, return_counts=True)
             weighted = counts * np.array([weights[each] for each in classes])
-            priors = np.maximum(weighted / weighted.sum(), LEAST_PRIOR)
+            priors = weighted / weighted.sum()
         return LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto", priors=priors)
 
 

@@ -83,12 +83,13 @@ def train(
     allow_tf32(config.model.tf32)
     rank_zero_only(refuse_to_overwrite)(config)
     if ignored := config.ignored_by_fit:
-        log.warning("No effect on a head that is fitted and not trained: %s", ", ".join(ignored))
+        problem = "scikit-learn fits this head, so these settings have no effect: %s"
+        log.warning(problem + " (model.class_weights has one)", ", ".join(ignored))
     # Before the data, to fail early.
     trainer = build_trainer(config, callbacks)
     describe_network(config.model, config.data.label_space)
     cache = AudioCache(Path(config.data.cache_dir))
-    # A resumed run keeps the list of its first preparation.
+    # A resumed run that fails here keeps the dropped.csv in its folder.
     with nullcontext() if config.ckpt else keeping_dropped(Path(config.output_dir)):
         manifest = prepare(config.data, config.split, cache)
     rank_zero_only(on_prepared)(manifest)

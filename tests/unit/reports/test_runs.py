@@ -310,6 +310,7 @@ def test_other_classes_are_compared_with_a_warning(write_run):
     found = comparison.compare([read_run(one), read_run(two)])
     assert found.differences == {"b": None}
     assert any("different classes" in words for words in found.warnings())
+    assert not any("in common" in words for words in found.warnings())
 
 
 def test_a_speaker_with_other_names_in_the_second_run_is_compared(write_run):

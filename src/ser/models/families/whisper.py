@@ -171,5 +171,5 @@ def build_constants(mels: int, device: torch.device) -> tuple[torch.Tensor, ...]
         mel_scale="slaney",
     )
     tables = angles.cos() * hann, angles.sin() * hann, torch.from_numpy(filters)
-    # torch.compile keeps the sizes of parameters constant, but not those of other tensors.
+    # With plain tensors, torch.compile(dynamic=True) stops at their sizes; see docs/workarounds.md.
     return tuple(nn.Parameter(each.float().to(device), requires_grad=False) for each in tables)

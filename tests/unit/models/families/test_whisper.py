@@ -249,3 +249,19 @@ def test_longer_recordings_are_predicted_by_windows_of_at_most_30_s(make_network
     assert [(each.start, each.end) for each in prediction.windows] == [(0, 30), (30, 60), (40, 70)]
     with pytest.raises(UserError, match="window"):
         predictor([path], sliding=WindowConfig(31.0, 31.0))
+
+
+def test_the_spectrogram_compiles_for_all_lengths():
+    """With sizes that change from batch to batch, as in training with model.compile=true."""
+
+    def run(waveforms: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        return log_mel(waveforms, lengths, 80)
+
+    compiled = torch.compile(run, backend="aot_eager", dynamic=True)
+    generator = torch.Generator().manual_seed(0)
+    for batch, samples in ((2, 8_000), (3, 12_345)):
+        waveforms = torch.randn(batch, samples, generator=generator)
+        lengths = torch.tensor([samples - 1_000 * row for row in range(batch)])
+        torch.testing.assert_close(
+            compiled(waveforms, lengths), run(waveforms, lengths), atol=1e-4, rtol=1e-4
+        )
