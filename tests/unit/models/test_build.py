@@ -117,7 +117,7 @@ def test_a_backbone_at_another_sample_rate_is_an_error(pretrained):
 
 
 def test_a_backbone_that_cannot_be_reached_is_an_error_with_ways_out():
-    with pytest.raises(UserError, match=r"nobody/nothing.*pretrained=false"):
+    with pytest.raises(UserError, match=r"nobody/nothing.*HF_ENDPOINT"):
         build(BackboneConfig(name="nobody/nothing"))
 
 

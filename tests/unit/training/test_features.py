@@ -47,9 +47,8 @@ def prepare(part, monkeypatch):
         manifest = SimpleNamespace(part=lambda _: table)
         data: Any = SimpleNamespace(manifest=manifest, states=SimpleNamespace(key="key"))
         model = ModelConfig(mode="head", projector=False, standardize=standardize, fit=fit)  # pyright: ignore
-        config: Any = SimpleNamespace(
-            model=model, seed=0, data=SimpleNamespace(speeds=[1.0]), split=SplitConfig()
-        )
+        described = SimpleNamespace(speeds=[1.0], label_space=["a", "b", "c"])
+        config: Any = SimpleNamespace(model=model, seed=0, data=described, split=SplitConfig())
         prepare_head(network, data, config)
         return network, data
 
