@@ -83,8 +83,11 @@ def train(
     allow_tf32(config.model.tf32)
     rank_zero_only(refuse_to_overwrite)(config)
     if ignored := config.ignored_by_fit:
-        problem = "scikit-learn fits this head, so these settings have no effect: %s"
-        log.warning(problem + " (model.class_weights has one)", ", ".join(ignored))
+        log.warning(
+            "scikit-learn fits this head, so these settings have no effect: %s. To weight classes,"
+            " set model.class_weights.",
+            ", ".join(ignored),
+        )
     # Before the data, to fail early.
     trainer = build_trainer(config, callbacks)
     describe_network(config.model, config.data.label_space)

@@ -161,6 +161,8 @@ BAD_VALUES: list[tuple[str, ...]] = [
     ("model.label_smoothing=2", "model.label_smoothing"),
     ("model.class_weights=even", "model.class_weights"),
     ("model.class_weights={angry: x}", "model.class_weights"),
+    ("model.class_weights={angry: 1e308}", "model.class_weights"),
+    ("model.class_weights={angry: -1}", "model.class_weights"),
     ("model.class_weights={bored: 2}", "model.class_weights"),
     ("model=linear", "model.class_weights={happy: 0}", "model.class_weights"),
     ("model=linear", "model.class_weights=balanced", "data.sampling=balanced", "data.sampling"),
