@@ -224,9 +224,12 @@ def test_a_run_folder_alone_resumes_its_run(tmp_path, corpora, cache_dir):
     recorded = (folder / ".hydra" / "overrides.yaml").read_text()
     assert all(f"- {option}\n" in recorded for option in [*started, "trainer.max_epochs=2"])
     assert "max_epochs: 2" in (folder / ".hydra" / "config.yaml").read_text()
+    written = last.stat().st_mtime_ns
     done = run("train.py", f"output_dir={folder}", *started)
     assert done.returncode == 2
-    assert str(folder) in done.stderr
+    assert done.stderr.startswith(f"error: output_dir={folder} ")
+    assert f"ckpt={last}" in done.stderr
+    assert last.stat().st_mtime_ns == written
 
 
 @pytest.mark.slow

@@ -36,14 +36,15 @@ def baseline(
 
     words = [*(overrides or []), f"output_dir={output}"]
     config = compose_command("train", words, TrainConfig, config_dir)
-    options = {"--output": output, "--features": features, "--classifier": classifier}
-    given = options if config_dir is None else options | {"--config-dir": config_dir}
-    command = [*(overrides or []), *(str(word) for pair in given.items() for word in pair)]
-    config = replace(config, command=command)
+    settings = list(overrides or [])
+    command = [*settings, "--output", output, "--features", features, "--classifier", classifier]
+    if config_dir is not None:
+        command += ["--config-dir", config_dir]
     from ser.evaluation.baseline import run_baseline  # heavy, so only after the config is checked
     from ser.reports import report
 
     with writing_folder(output) as draft:
-        result = run_baseline(config, draft, features, classifier)
+        result = run_baseline(replace(config, command=settings), draft, features, classifier)
+        result = replace(result, command=[str(word) for word in command])
         report.write(result, draft / "report")
     report.show_scores(result, output / "report")

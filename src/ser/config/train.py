@@ -100,13 +100,10 @@ class TrainConfig:
         require(not balanced or adjusted == 0, "model.logit_adjustment", adjusted, rule)
 
     def check_files(self) -> None:
-        """Raise UserError for a file or folder that the settings name and that is missing."""
+        """Raise UserError for missing files and folders, and for what no training may have."""
         named = self.output_dir.strip() not in ("", "???")
         require(named, "output_dir", self.output_dir, "name the folder of the run")
-        weights = self.model.class_weights
-        positive = not isinstance(weights, dict) or all(weights.values())
-        rule = "a fitted head needs weights above 0; data.labels leaves classes out"
-        require(positive or not self.model.fits, "model.class_weights", weights, rule)
+        self.check_fitted_weights()
         self.check_monitors()
         self.check_checkpoints()
         self.data.check_files()
@@ -116,6 +113,16 @@ class TrainConfig:
             require_path("ckpt", self.ckpt)
         elif self.init_from is not None:
             require_model("init_from", self.init_from)
+
+    def check_fitted_weights(self) -> None:
+        """Raise UserError for class weights that a fitted head cannot have.
+
+        Only a training is checked: older checkpoints may have them, because they had no effect.
+        """
+        weights = self.model.class_weights
+        positive = not isinstance(weights, dict) or all(weights.values())
+        rule = "a fitted head needs weights above 0; data.labels leaves classes out"
+        require(positive or not self.model.fits, "model.class_weights", weights, rule)
 
     def check_checkpoints(self) -> None:
         """Raise UserError for checkpoints that the other commands would not find."""

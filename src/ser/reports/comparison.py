@@ -140,8 +140,8 @@ class Comparison:
         if len({frozenset(run.labels) for run in runs.values()}) > 1:
             words.append(
                 "The runs have different classes. Fewer classes have a higher chance level, so no"
-                " score here, val UAR included, says which run is better, and there is no"
-                " difference between runs of different classes."
+                " score here, val UAR included, says which run is better, and differences between"
+                " runs of different classes are not computed."
             )
         for name, counts in self.counts.items():
             if reason := explain_missing(counts):

@@ -37,6 +37,7 @@ from ser.preparation.prepare import prepare
 from ser.system.libraries import allow_tf32, silence_warnings
 from ser.system.signals import STOP_SIGNALS
 from ser.training import provenance
+from ser.training.announcements import announce, explain_cache, warn_of_ignored
 from ser.training.callbacks.last_checkpoint import LastCheckpoint
 from ser.training.features import prepare_head
 from ser.training.initial_weights import load_initial_weights
@@ -82,19 +83,12 @@ def train(
     seed_everything(config.seed, workers=True, verbose=False)
     allow_tf32(config.model.tf32)
     rank_zero_only(refuse_to_overwrite)(config)
-    if ignored := config.ignored_by_fit:
-        log.warning(
-            "scikit-learn fits this head, so these settings have no effect: %s. To weight classes,"
-            " set model.class_weights.",
-            ", ".join(ignored),
-        )
+    rank_zero_only(warn_of_ignored)(config)
     # Before the data, to fail early.
     trainer = build_trainer(config, callbacks)
     describe_network(config.model, config.data.label_space)
     cache = AudioCache(Path(config.data.cache_dir))
-    # A resumed run that fails here keeps the dropped.csv in its folder.
-    with nullcontext() if config.ckpt else keeping_dropped(Path(config.output_dir)):
-        manifest = prepare(config.data, config.split, cache)
+    manifest = prepare_data(config, cache)
     rank_zero_only(on_prepared)(manifest)
     module, data = build(config, manifest, cache)
     module.criterion = module.criterion if loss is None else loss
@@ -113,6 +107,15 @@ def train(
         if not config.trainer.fast_dev_run:
             store_parity(best_path(trainer), data, trainer.strategy.root_device)
         return conclude(trainer, config)
+
+
+def prepare_data(config: TrainConfig, cache: AudioCache) -> Manifest:
+    """The split manifest. If the data cannot be used, a new run lists the files in dropped.csv.
+
+    A resumed run keeps the dropped.csv that is in its folder.
+    """
+    with nullcontext() if config.ckpt else keeping_dropped(Path(config.output_dir)):
+        return prepare(config.data, config.split, cache)
 
 
 def build(
@@ -159,11 +162,7 @@ def run(
     try:
         if config.reuses_hidden_states:
             data.cache_hidden_states(module.network, trainer)
-        elif config.model.freezes_layers and config.model.cache_hidden_states:
-            log.info(
-                "Hidden states are not cached: that needs data.augment off, and with top_layers no"
-                " pooling_floor_db, mask_time_prob=0 and mask_feature_prob=0"
-            )
+        rank_zero_only(explain_cache)(config)
         rank_zero_only(announce)(trainer, module)
         known = resumed is not None and not config.model.fixed_features  # in the checkpoint
         standardizes = config.model.standardize != Standardize.none
@@ -176,26 +175,6 @@ def run(
             finish_epoch(trainer, module, data)
     finally:
         recorder.write(trainer)
-
-
-def announce(trainer: Trainer, module: EmotionClassifier) -> None:
-    """Log what is trained on which device and in which precision."""
-    total = sum(p.numel() for p in module.network.parameters())
-    trained = sum(p.numel() for p in module.network.parameters() if p.requires_grad)
-    log.info(
-        "Training %s of %s parameters on %s in %s precision",
-        *(count_millions(trained), count_millions(total)),
-        *(describe_devices(trainer), trainer.precision),
-    )
-
-
-def count_millions(number: int) -> str:
-    return f"{number / 1e6:.1f} M" if number >= 1e6 else f"{number:,}"
-
-
-def describe_devices(trainer: Trainer) -> str:
-    device = trainer.strategy.root_device.type
-    return device if trainer.world_size == 1 else f"{trainer.world_size} {device} devices"
 
 
 def fit(
