@@ -21,7 +21,7 @@ def warn_of_ignored(config: TrainConfig) -> None:
 
 
 def explain_cache(config: TrainConfig) -> None:
-    """Say why the output of frozen layers is computed in every epoch, if the cache was asked for."""
+    """Say why the output of frozen layers is not cached, although the settings ask for it."""
     model = config.model
     wanted = model.freezes_layers and model.cache_hidden_states
     if wanted and not config.reuses_hidden_states:
