@@ -1,11 +1,13 @@
 """EmotionDataModule: from a split manifest to batches."""
 
+import atexit
 import logging
+import multiprocessing
 import os
 import signal
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -36,6 +38,7 @@ log = logging.getLogger(__name__)
 MAX_WORKERS = 4  # augmentation takes up to 20 ms per clip, reading the cache 0.1 ms
 # Loader processes put sockets into TMPDIR/pymp-*/listener-*; their paths have at most 107 bytes.
 LONGEST_TMPDIR = 70
+GRACE = 1.0  # seconds that a daemon process gets to end
 TRAINED = ("train", "val")  # parts that are read in every epoch
 
 
@@ -231,3 +234,20 @@ def start_worker(index: int) -> None:
     pl_worker_init_function(index)
     for number in (signal.SIGINT, *STOP_SIGNALS):
         signal.signal(number, signal.SIG_IGN)
+
+
+def end_workers() -> None:
+    """End the daemon processes that are left when the interpreter exits.
+
+    It would send SIGTERM to them and then wait, for ever for loader processes that ignore it.
+    """
+    for process in multiprocessing.active_children():
+        if process.daemon:
+            with suppress(RuntimeError):  # torch reports the end of a loader process as an error
+                process.terminate()
+                process.join(GRACE)
+                process.kill()
+                process.join(GRACE)
+
+
+atexit.register(end_workers)  # runs before the hook of multiprocessing, which is older

@@ -1,5 +1,7 @@
 """The loaders of a data module, with and without a Trainer."""
 
+import subprocess
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
@@ -240,3 +242,21 @@ def test_a_long_folder_for_temporary_files_is_refused_with_loader_processes(monk
     assert count_workers(DataConfig(num_workers=0), augments=True) == 0
     with pytest.raises(UserError, match="TMPDIR"):
         count_workers(DataConfig(num_workers=2), augments=False)
+
+
+HELD = """
+import sys
+from torch.utils.data import DataLoader
+from ser.data.datamodule import start_worker
+loader = DataLoader(range(9), num_workers=2, worker_init_fn=start_worker, persistent_workers=True)
+held = iter(loader)
+next(held)
+sys.exit(3)
+"""
+
+
+def test_a_program_that_still_holds_a_loader_ends():
+    """Its processes ignore SIGTERM, by which the interpreter would end them."""
+    done = subprocess.run([sys.executable, "-c", HELD], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr
