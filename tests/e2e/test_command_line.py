@@ -221,6 +221,8 @@ def test_a_run_folder_alone_resumes_its_run(tmp_path, corpora, cache_dir):
     done = run("train.py", f"ckpt={folder}", "trainer.max_epochs=2")
     assert done.returncode == 0, done.stderr
     assert torch.load(last, weights_only=True)["global_step"] == 60  # 30 steps an epoch
+    assert "epoch 2: " in done.stdout
+    assert "epoch 1: " not in done.stdout
     recorded = (folder / ".hydra" / "overrides.yaml").read_text()
     assert all(f"- {option}\n" in recorded for option in [*started, "trainer.max_epochs=2"])
     assert "max_epochs: 2" in (folder / ".hydra" / "config.yaml").read_text()

@@ -90,7 +90,7 @@ SWEEPS = chosen("ser train -m")
 
 @pytest.mark.parametrize("command", [c for c in chosen("ser train") if " -" not in c] + SWEEPS)
 def test_training_commands_compose(command, compose_config, tmp_path):
-    """Of a sweep, its first job."""
+    """Only the first job of a sweep is composed."""
     first = re.sub(r"(=[\w.-]+)(,[\w.-]+)+( |$)", r"\1\3", command.replace(" -m", ""))
     compose_config(*fill_in(first, tmp_path, GOLDEN), f"output_dir={tmp_path}")
 

@@ -87,17 +87,9 @@ def test_results_equal_those_of_the_local_engine_and_a_stopped_job_continues(
 def test_a_signal_stops_ray_without_a_stack_trace(trained, table, tmp_path):
     output = tmp_path / "out"
     words = [
-        sys.executable,
-        "-m",
-        "ser",
-        "predict",
-        *[table] * 40,
-        "--ckpt",
-        trained,
-        "--device",
-        "cpu",
-    ]
-    words += ["--engine", "ray", "--shard-size", "1", "--output", output]
+        sys.executable, "-m", "ser", "predict", *[table] * 40, "--ckpt", trained, "--device", "cpu",
+        "--engine", "ray", "--shard-size", "1", "--output", output,
+    ]  # fmt: skip
     process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
     started = time.monotonic()
     while not any(output.glob("*.parquet")):

@@ -282,7 +282,7 @@ def check_onnx(model: Path, predictor: Predictor) -> None:
 @pytest.mark.parametrize("mode", ["linear", "silence", "weighted"])
 def test_onnx_holds_the_spectrogram(quick_config, tmp_path, mode):
     result = train(quick_config(tmp_path / "run", *TINY, *MODES[mode], "data.batch_size=8"))
-    # The fitted head of the others is too sharp for 8 bits on untrained features.
+    # A fitted head on untrained features is too sharp for 8 bits.
     int8 = ["--int8"] if mode == "weighted" else []
     done = invoke(
         "export", str(result.checkpoint), "--to", "onnx", *int8, "--output", tmp_path / "onnx"
