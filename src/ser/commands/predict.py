@@ -169,7 +169,7 @@ def check_adaptation(config: PredictorConfig, options: OutputOptions, engine: En
 
 
 def run_locally(config: PredictorConfig, options: OutputOptions) -> int:
-    """Predict in this process; return the number of recordings that failed."""
+    """Predict in this process; return the number that failed, 1 without recordings."""
     kind = writers.choose_format(options.format, options.output)
     if config.window is not None and kind == Format.csv:
         print(
@@ -195,10 +195,10 @@ def run_locally(config: PredictorConfig, options: OutputOptions) -> int:
     with writers.open_writer(
         kind, options.output, predictor.labels, options.top_k, **extra
     ) as writer:
-        failed = writers.write_all(results, writer, total, bar=not visible)
-    if options.output is not None:
-        print(f"Written: {options.output}", file=sys.stderr)  # the output may be /dev/stdout
-    return failed
+        written = writers.write_all(results, writer, total, bar=not visible)
+    if options.output is not None:  # which may be /dev/stdout
+        print(f"Written: {options.output} ({written})", file=sys.stderr)
+    return written.failed or int(not written.recordings)
 
 
 def find_recordings(paths: list[str], *, separate: bool) -> tuple[Iterator[Source], int | None]:

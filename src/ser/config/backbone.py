@@ -34,14 +34,14 @@ class BackboneConfig:
     def check_files(self) -> None:
         """Raise UserError for a name that cannot be loaded, or that the network would not have."""
         local = Path(self.name).expanduser().is_dir()
-        known = local or has_hub_form(self.name) or not self.pretrained
+        unnamed = None if local and self.architecture else self.name
+        described = self.architecture.get("name_or_path", unnamed)
+        known = local or has_hub_form(self.name) or (described == self.name and not self.pretrained)
         rule = "neither an existing folder nor OWNER/NAME on the hub"
         base, _, revision = self.name.replace("/tree/", "@").partition("@")
         if revision and has_hub_form(without_address(base)):
             rule = f"set the revision with model.backbone.revision={revision}"
         require(known, "model.backbone.name", self.name, rule)
-        unnamed = None if local and self.architecture else self.name
-        described = self.architecture.get("name_or_path", unnamed)
         rule = (
             "with pretrained=false, random weights of another architecture would be trained under"
             " this name; add model.backbone.pretrained=true, or keep the name of the backbone"

@@ -91,10 +91,8 @@ class TrainConfig:
         for name in weights if isinstance(weights, dict) else []:
             rule = f"not one of the classes {', '.join(self.data.label_space)}"
             require(name in self.data.label_space, "model.class_weights", name, rule)
-        balanced = self.data.sampling == Sampling.balanced
+        balanced = self.data.sampling == Sampling.balanced and not self.model.only_fits
         rule = "data.sampling=balanced already corrects for rare classes; use one of the two"
-        if self.model.only_fits:
-            rule = "set data.sampling=shuffled, because a fitted head has no batches"
         require(not balanced or weights is None, "model.class_weights", weights, rule)
         adjusted = self.model.logit_adjustment
         require(not balanced or adjusted == 0, "model.logit_adjustment", adjusted, rule)
@@ -164,4 +162,5 @@ class TrainConfig:
         # Which frames are above the floor is not stored for layers above.
         partial = model.top_layers is not None and model.pooling_floor_db is None and not masked
         same = model.mode == Mode.head or partial
-        return same and model.cache_hidden_states and not self.data.augment.active
+        augmented = self.data.augment.active and not model.only_fits
+        return same and model.cache_hidden_states and not augmented

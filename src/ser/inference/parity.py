@@ -37,7 +37,7 @@ Runner = Callable[[Sequence[Waveform]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
-class Parity:
+class LogitParity:
     """The largest difference of a logit, and the share of clips with the same top class."""
 
     clips: int
@@ -51,13 +51,13 @@ class Parity:
         )
 
 
-def compare(reference: Runner, exported: Runner, clips: Sequence[Waveform]) -> Parity:
+def compare(reference: Runner, exported: Runner, clips: Sequence[Waveform]) -> LogitParity:
     """Run both on the clips, in batches of several sizes."""
     pairs = [(reference(batch), exported(batch)) for batch in make_batches(clips)]
     expected = np.concatenate([pair[0] for pair in pairs])
     found = np.concatenate([pair[1] for pair in pairs])
     same = expected.argmax(1) == found.argmax(1)
-    return Parity(len(clips), float(np.abs(expected - found).max()), float(same.mean()))
+    return LogitParity(len(clips), float(np.abs(expected - found).max()), float(same.mean()))
 
 
 def make_batches(clips: Sequence[Waveform]) -> Iterator[Sequence[Waveform]]:
@@ -106,7 +106,7 @@ def synthesise(seed: int = 0) -> list[Waveform]:
     return clips
 
 
-def require_parity(parity: Parity, what: str | Path, *, int8: bool = False) -> None:
+def require_parity(parity: LogitParity, what: str | Path, *, int8: bool = False) -> None:
     """Raise UserError if the outputs of an exported model differ from those of its checkpoint."""
     good = parity.agreement >= AGREEMENT if int8 else parity.difference <= TOLERANCE
     if not good:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ser.audio.recording import MIN_SECONDS, Source
 from ser.config.fields import require_speeds
+from ser.config.hub import require_model
 from ser.config.precision import Precision
 from ser.errors import require
 from ser.inference.prediction import Failure, Prediction
@@ -88,6 +89,7 @@ class PredictorConfig:
 
     def load(self) -> "Predictor":
         """The predictor; raises UserError if the model cannot be loaded."""
+        require_model("--ckpt", self.ckpt)
         from ser.inference.predictor import Predictor  # seconds of import
         from ser.inference.vad import load_detector
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, TextIO
+from typing import Any, BinaryIO, NamedTuple, Protocol, TextIO
 
 from rich.console import Console
 
@@ -245,10 +245,21 @@ def make_printable(result: Result) -> Result:
     return replace(result, path=path)
 
 
+class Written(NamedTuple):
+    """The number of recordings, and how many of them failed."""
+
+    recordings: int
+    failed: int
+
+    def __str__(self) -> str:
+        count = f"{self.recordings:,} recording{'s' * (self.recordings != 1)}"
+        return f"{count}, {self.failed:,} failed" if self.failed else count
+
+
 def write_all(
     results: Iterable[Result], writer: Writer, total: int | None, *, bar: bool = True
-) -> int:
-    """Write results one by one, and return how many recordings failed; 1 if there are none.
+) -> Written:
+    """Write results one by one, and count them.
 
     With `bar`, standard error shows the progress on a terminal. It also names the failures, with
     `bar` or if the writer leaves them out.
@@ -265,7 +276,7 @@ def write_all(
                     print(f"failed: {source}: {result.error}", file=sys.stderr, flush=True)
             writer.write(result)
             progress.advance(task)
-        if not progress.tasks[task].completed:
+        recordings = int(progress.tasks[task].completed)
+        if not recordings:
             print("no recording found", file=sys.stderr)
-            failed += 1
-    return failed
+    return Written(recordings, failed)

@@ -132,10 +132,11 @@ class Comparison:
         words = [texts.SYNTHETIC] if any(run.synthetic for run in runs.values()) else []
         evaluated = {(run.synthetic, frozenset(run.predictions.index)) for run in runs.values()}
         if len(evaluated) > 1:
-            common = " Differences are over the utterances in common."
+            shared = [f"{n} {d.utterances:,}" for n, d in self.differences.items() if d is not None]
+            common = f" Differences are over the utterances in common: {', '.join(shared)}."
             words.append(
                 "The runs evaluated different utterances, so their scores are not comparable."
-                + (common if any(self.differences.values()) else "")
+                + (common if shared else "")
             )
         if len({frozenset(run.labels) for run in runs.values()}) > 1:
             words.append(

@@ -52,8 +52,9 @@ def find_notices(card: DataCard) -> list[str]:
     if absent := [name for name in card.data.label_space if name not in present]:
         kept = ",".join(name for name in card.data.label_space if name in present)
         notices.append(
-            f"No utterance of {', '.join(absent)}: the model cannot learn these classes. Leave them"
-            f" out with data.labels=[{kept}]."
+            f"No utterance of {', '.join(absent)}, so the model cannot learn"
+            f" {'this class' if len(absent) == 1 else 'these classes'}. Leave"
+            f" {'it' if len(absent) == 1 else 'them'} out with data.labels=[{kept}]."
         )
     return notices
 

@@ -33,7 +33,7 @@ Features = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Candidate:
+class AcousticCandidate:
     """A classifier with regularisation strength C."""
 
     kind: Classifier
@@ -50,8 +50,8 @@ class Candidate:
 
 
 CANDIDATES = (
-    *(Candidate(Classifier.svm, strength) for strength in (1.0, 10.0)),
-    *(Candidate(Classifier.logistic, strength) for strength in (0.01, 0.1)),
+    *(AcousticCandidate(Classifier.svm, strength) for strength in (1.0, 10.0)),
+    *(AcousticCandidate(Classifier.logistic, strength) for strength in (0.01, 0.1)),
 )
 
 
@@ -60,7 +60,7 @@ class Baseline:
     """A fitted classifier; `score` is the cross-validated UAR of its settings."""
 
     model: Any
-    candidate: Candidate
+    candidate: AcousticCandidate
     score: float
 
     def logits(self, features: Features, classes: int) -> NDArray[np.float32]:
@@ -84,7 +84,7 @@ def fit(
     """The best candidate of a kind, fitted to features (utterances, size)."""
     folds = list(split_folds(labels, speakers, seed))
 
-    def evaluate(candidate: Candidate) -> float:
+    def evaluate(candidate: AcousticCandidate) -> float:
         predicted = np.empty_like(labels)
         for train, test in folds:
             predicted[test] = (

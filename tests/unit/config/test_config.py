@@ -165,7 +165,6 @@ BAD_VALUES: list[tuple[str, ...]] = [
     ("model.class_weights={angry: -1}", "model.class_weights"),
     ("model.class_weights={bored: 2}", "model.class_weights"),
     ("model=linear", "model.class_weights={happy: 0}", "model.class_weights"),
-    ("model=linear", "model.class_weights=balanced", "data.sampling=balanced", "data.sampling"),
     ("model.lora.rank=0", "model.lora.rank"),
     ("model.lora.alpha=0", "model.lora.alpha"),
     ("model.lora.dropout=1", "model.lora.dropout"),
@@ -316,6 +315,20 @@ def test_settings_that_a_fitted_head_ignores_are_listed(compose_config):
     found = compose_config("model=linear", *settings, "output_dir=x").ignored_by_fit
     assert found == ["model.label_smoothing", "data.sampling=balanced", "data.augment.noise"]
     assert compose_config("model=head", *settings, "output_dir=x").ignored_by_fit == []
+
+
+def test_ignored_settings_of_a_fitted_head_exclude_nothing(compose_config):
+    ignored = ("data.sampling=balanced", "data.augment.noise=0.5")
+    config = compose_config("model=linear", "model.class_weights=balanced", *ignored)
+    assert config.reuses_hidden_states
+    assert not compose_config("model=head", "data.augment.noise=0.5").reuses_hidden_states
+
+
+@pytest.mark.parametrize("name", ["bad name", "nowhere"])
+def test_a_name_of_no_backbone_is_refused_as_such(compose_config, name):
+    with pytest.raises(UserError) as refused:
+        compose_config("backbone=tiny", f"model.backbone.name={name}", "output_dir=x").check_files()
+    assert "pretrained" not in str(refused.value)
 
 
 @pytest.mark.parametrize(("override", "key", "value"), DEPRECATED)

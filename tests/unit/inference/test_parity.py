@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 from ser.inference.parity import (
-    Parity,
+    LogitParity,
     collect_clips,
     compare,
     make_batches,
@@ -38,17 +38,17 @@ def test_the_largest_difference_and_the_agreement_are_found():
         return np.array([[clip[0] - (1.5 if clip[0] == 1 else 0.25), 0.0] for clip in batch])
 
     parity = compare(judge, other, clips)
-    assert parity == Parity(4, 1.5, 0.75)
+    assert parity == LogitParity(4, 1.5, 0.75)
 
 
 @pytest.mark.parametrize(
     ("parity", "int8", "good"),
     [
-        (Parity(64, 0.0009, 1.0), False, True),
-        (Parity(64, 0.0011, 1.0), False, False),
-        (Parity(64, 0.5, 0.96), True, True),
-        (Parity(64, 0.0, 0.94), True, False),
-        (Parity(64, float("nan"), 1.0), False, False),
+        (LogitParity(64, 0.0009, 1.0), False, True),
+        (LogitParity(64, 0.0011, 1.0), False, False),
+        (LogitParity(64, 0.5, 0.96), True, True),
+        (LogitParity(64, 0.0, 0.94), True, False),
+        (LogitParity(64, float("nan"), 1.0), False, False),
     ],
 )
 def test_parity_is_required(parity, int8, good):

@@ -9,9 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from ser.config.augment import AugmentConfig
 from ser.config.compose import compose_command
-from ser.config.data import DataConfig
 from ser.config.model import HeadFit, Mode, ModelConfig, Standardize
 from ser.config.split import SplitConfig
 from ser.config.train import TrainConfig
@@ -120,9 +118,9 @@ def test_features_are_computed_on_the_device_of_the_trainer(monkeypatch, tmp_pat
     model = ModelConfig(
         mode=Mode.head, projector=False, standardize=Standardize.train, fit=HeadFit.lda
     )
+    model.cache_hidden_states = False
     config = TrainConfig(
         output_dir=str(tmp_path),
-        data=DataConfig(augment=AugmentConfig(noise=1.0)),  # so nothing is cached before
         model=model,
         trainer=TrainerConfig(fast_dev_run=True),
     )
