@@ -42,7 +42,7 @@ def fill_in(command: str, folder: Path, checkpoint: Path) -> list[str]:
     command = command.replace("my.csv", str(write_table(folder)))
     (folder / "votes.csv").write_text("FileName,VoiceVote\n")
     command = command.replace("summaryTable.csv", str(folder / "votes.csv"))
-    run = r"runs/(quickstart|head|first|\.\.\./checkpoints/\w+\.ckpt)"
+    run = r"runs/(quickstart|head|first|RUN(/checkpoints/\w+\.ckpt)?)\b"
     return shlex.split(re.sub(run, str(checkpoint), command))[2:]
 
 

@@ -35,7 +35,7 @@ HELP = {
   ser train trainer.devices=1 model.lr=1e-5       other settings
   ser train data.paths.tess=FOLDER                a local copy of a corpus
   ser train -m model.lr=1e-5,3e-5 seed=1,2        a sweep over all combinations
-  ser train ckpt=runs/...                         resume a run
+  ser train ckpt=runs/RUN                         resume a run
   ser train --config-dir FOLDER experiment=mine   your own configs
   ser train --cfg job                             show the configuration
 
@@ -43,10 +43,10 @@ In a clone, `python train.py` does the same.
 """,
     "evaluate": """Evaluate a trained model on the data it was trained with.
 
-  ser evaluate ckpt=runs/...                      the best checkpoint of a run
-  ser evaluate ckpt=runs/... part=val
-  ser evaluate ckpt=runs/... data=savee           a corpus new to the model
-  ser evaluate ckpt=runs/... robustness=true
+  ser evaluate ckpt=runs/RUN                      the best checkpoint of a run
+  ser evaluate ckpt=runs/RUN part=val
+  ser evaluate ckpt=runs/RUN data=savee           a corpus new to the model
+  ser evaluate ckpt=runs/RUN robustness=true
 
 In a clone, `python evaluate.py` does the same.
 """,
