@@ -233,7 +233,7 @@ def test_a_folder_with_pickled_weights_only_is_refused(run, tmp_path):
     [
         ("nowhere/at/all", "no such checkpoint; name a run folder"),
         (".", "holds neither checkpoints/best.ckpt nor config.json"),
-        ("nobody/nothing", "not available from the hub"),
+        ("nobody/nothing", "from the hub"),
     ],
 )
 def test_what_is_no_model_is_one_sentence(source, message, tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ from ser.errors import HUB_HELP, UserError, first_line
 from ser.inference.ensemble import Ensemble, EnsembleNetwork, check_labels, find_ensemble
 from ser.inference.mistaken import explain_file, explain_folder
 from ser.models.build import UNREADABLE_WEIGHTS, find_family, lacks_extractor
-from ser.models.checkpoint import UNREADABLE, Checkpoint, explain_labels
+from ser.models.checkpoint import UNREADABLE, Checkpoint, explain_labels, not_finite
 from ser.models.network import EmotionNetwork, network_class
 from ser.models.precision import PrecisionParity, read_parity
 from ser.system.files import compute_checksum, is_lfs_pointer
@@ -159,7 +159,7 @@ def load_pretrained(name: str) -> TrainedModel:
     family = network.family
     if extractor.sampling_rate != SAMPLE_RATE:
         raise UserError(f"{name} needs {extractor.sampling_rate} Hz audio, not {SAMPLE_RATE} Hz")
-    labels = tuple(config.id2label[index] for index in range(config.num_labels))
+    labels = tuple(config.id2label.get(index, "") for index in range(config.num_labels))
     if problem := explain_labels(labels):
         raise UserError(f"{name}: {problem}; correct id2label in {CONFIG}")
     ours = getattr(config, OURS, {})
@@ -175,6 +175,10 @@ def load_pretrained(name: str) -> TrainedModel:
         raise UserError(
             f"{name}: {OURS}.parity in {CONFIG} cannot be read; export the model again"
         ) from error
+    if weight := next(not_finite(network), None):
+        raise UserError(
+            f"{name}: {weight} holds values that are not finite; copy or export it again"
+        )
     longest = family.max_seconds(config) or MAX_SECONDS
     return TrainedModel(
         name=name,
@@ -228,10 +232,12 @@ def read_pretrained(name: str) -> tuple[Any, Any, EmotionNetwork]:
                 f"{name}: the weights have other shapes than {CONFIG} describes, such as another"
                 f" number of labels; restore {CONFIG}, or correct id2label in it"
             ) from error
+        if local:
+            reason = f"holds no audio classifier in safetensors ({first_line(error)})"
+            raise UserError(f"{name} {reason}") from error
         raise UserError(
-            f"{name} holds no audio classifier in safetensors"
-            f"{'' if local else ', or is not available from the hub'} ({first_line(error)})"
-            f"{'' if local else f': {HUB_HELP}'}"
+            f"{name} is not a file or folder here, and no audio classifier in safetensors of that"
+            f" name is available from the hub ({first_line(error)}): {HUB_HELP}"
         ) from error
     network, loading = loaded
     if missing := sorted(loading["missing_keys"]):

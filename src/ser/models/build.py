@@ -189,7 +189,7 @@ def restore_network(
 ) -> EmotionNetwork:
     """The network of a plain configuration with these weights, in evaluation mode.
 
-    Raises ValueError if a weight is missing, unknown or of another shape.
+    Raises ValueError if a weight is missing, unknown or of another shape or kind.
     """
     silence_hub()
     kind, config = describe_class(plain_config)
@@ -206,6 +206,9 @@ def restore_network(
     for problem in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if loading[problem]:
             raise ValueError(f"{problem}: {sorted(map(str, loading[problem]))[0]}")
+    for name, value in network.state_dict().items():
+        if value.is_floating_point() and not weights[name].is_floating_point():
+            raise ValueError(f"{name} holds {weights[name].dtype}")
     return network.eval()
 
 

@@ -82,14 +82,18 @@ def read_rows(table: Table) -> pd.DataFrame:
 
 
 def read_numbers(words: pd.Series, name: str, table: Table) -> pd.Series:
-    """A column as floats; seconds may also be written as 00:00:01.5 or 0 days 00:00:01.5."""
+    """A column as floats; seconds may also be written as 00:00:01.5, 0 days 00:00:01.5
+    or P0DT0H0M1.5S, and with a decimal comma.
+    """
     numbers = pd.to_numeric(words.mask(words == ""), errors="coerce").astype(float)
     odd = numbers.isna() & (words != "")
     if odd.any():
         comma = words[odd].str.replace(r"^([+-]?\d+),(\d+)$", r"\1.\2", regex=True)
         numbers[odd] = pd.to_numeric(comma, errors="coerce")
-        times = odd & words.str.contains(":|day", regex=True) & (name != "agreement")
-        numbers[times] = pd.to_timedelta(words[times], errors="coerce").dt.total_seconds()
+        times = odd & words.str.contains(":|day|^-?P.*T", regex=True) & (name != "agreement")
+        points = words[times].str.replace(r",(\d+)$", r".\1", regex=True)
+        points = points.mask(points.str.contains(","))  # pandas would leave the comma out
+        numbers[times] = pd.to_timedelta(points, errors="coerce").dt.total_seconds()
     wrong = numbers.isna() & (words != "")
     refuse(wrong, words.to_frame(name), table, lambda row: f"{name} {row[name]!r} is not a number")
     return numbers

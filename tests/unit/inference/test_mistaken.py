@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from ser.config.backbone import BackboneConfig
 from ser.config.hub import require_model, without_address
@@ -125,6 +125,29 @@ def test_another_number_of_labels_is_named(tmp_path):
     config["label2id"] = {name: int(n) for n, name in config["id2label"].items()}
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match="id2label"):
+        load_trained(folder)
+
+
+@pytest.mark.parametrize("numbers", [(1, 2, 3), (0, 2, 3), (-1, 0, 1)])
+def test_labels_with_other_numbers_are_named(tmp_path, numbers):
+    folder = shutil.copytree(EXPORTED, tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    names = list(config["id2label"].values())
+    last = numbers[-1] + 1
+    given = [*numbers, *range(last, last + len(names) - 3)]
+    config["id2label"] = {str(n): name for n, name in zip(given, names, strict=True)}
+    config["label2id"] = {name: n for n, name in zip(given, names, strict=True)}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="id2label"):
+        load_trained(folder)
+
+
+def test_weights_that_are_not_finite_are_named(tmp_path):
+    folder = shutil.copytree(EXPORTED, tmp_path / "model")
+    weights = load_file(folder / "model.safetensors")
+    weights["classifier.bias"][0] = float("nan")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=r"classifier\.bias"):
         load_trained(folder)
 
 

@@ -110,6 +110,14 @@ def test_nan_weights_are_an_error_that_names_them(content, save):
         load(save(content))
 
 
+@pytest.mark.parametrize("kind", [torch.bool, torch.int64, torch.uint8])
+def test_weights_that_are_not_floating_point_are_refused(content, save, kind):
+    weights = content["state_dict"]
+    weights["network.classifier.weight"] = weights["network.classifier.weight"].to(kind)
+    with pytest.raises(UserError, match=r"x\.ckpt"):
+        load(save(content))
+
+
 def drop(content: dict[str, Any], *keys: str) -> None:
     *parents, last = keys
     for key in parents:

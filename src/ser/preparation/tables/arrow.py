@@ -22,6 +22,7 @@ from ser.system.files import read_object
 
 PARTS = re.compile(rf"({'|'.join(PART_WORDS)})([-_.]|$)", re.I)
 NO_LABEL = -1  # of a ClassLabel
+END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,10 @@ def opened(path: Path) -> Iterator[Any]:
     try:
         with path.open("rb") as file:
             is_parquet = file.read(4) == b"PAR1"
+            file.seek(-min(8, path.stat().st_size), 2)
+            whole = is_parquet or file.read() == END_OF_STREAM
+        if not whole:
+            raise UserError(f"{path} is cut off: its last bytes do not end an Arrow stream")
         if is_parquet:
             with parquet.ParquetFile(path) as reader:
                 yield reader
@@ -83,13 +88,13 @@ def read_arrow(name: str, folder: Path, files: Sequence[ArrowFile]) -> RawTable:
             raise UserError(f"{file.path} and {files[0].path} have different columns")
     check_header(files[0].path, header)
     audio = {field.name for field in schemas[0] if holds_bytes(field.type)}
-    classes = read_classes(schemas[0])
+    classes = [read_classes(schema) for schema in schemas]  # files may number them differently
     named = all(file.split for file in files)
     return RawTable(
         name=name,
         folder=folder,
         header=header,
-        load=partial(load, files, {column: classes.get(column) for column in header}, audio),
+        load=partial(load, files, classes),
         audio={
             column: Embedded(name, tuple(file.path for file in files),
                              partial(read_audio, files, column))
@@ -120,22 +125,17 @@ def read_classes(schema: Any) -> dict[str, list[str]]:
 
 
 def load(
-    files: Sequence[ArrowFile],
-    classes: dict[str, list[str] | None],
-    audio: set[str],
-    columns: Sequence[str],
+    files: Sequence[ArrowFile], classes: Sequence[dict[str, list[str]]], columns: Sequence[str]
 ) -> pd.DataFrame:
-    """Columns as text; rows are counted from 1."""
-    wanted = [name for name in columns if name not in audio]
-    cells: dict[str, list[str]] = {name: [] for name in wanted}
+    """Columns as text, with the classes of each file; rows are counted from 1."""
+    cells: dict[str, list[str]] = {name: [] for name in columns}
     rows = 0
-    for file in files:
-        for batch in file.batches(wanted):
+    for file, known in zip(files, classes, strict=True):
+        for batch in file.batches(columns):
             rows += batch.num_rows
-            for name in wanted:
-                cells[name] += as_text(batch.column(name), classes[name])
-    frame = pd.DataFrame(cells, index=pd.RangeIndex(1, rows + 1), dtype="str")
-    return frame.reindex(columns=list(columns), fill_value="")
+            for name in columns:
+                cells[name] += as_text(batch.column(name), known.get(name))
+    return pd.DataFrame(cells, index=pd.RangeIndex(1, rows + 1), dtype="str")
 
 
 def as_text(column: Any, classes: list[str] | None) -> list[str]:
@@ -162,7 +162,7 @@ def spell(value: Any) -> str:
         return ""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return str(value)
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def read_audio(files: Sequence[ArrowFile], column: str) -> Iterator[tuple[bytes | None, str]]:
@@ -184,6 +184,10 @@ def find_files(folder: Path) -> list[ArrowFile]:
     """
     if splits := read_list(folder / "dataset_dict.json", "splits"):
         return [ArrowFile(file.path, name) for name in splits for file in find_files(folder / name)]
+    if read_list(folder / "state.json", "_indices_data_files"):
+        raise UserError(
+            f"{folder} is a selection of rows; call flatten_indices() before save_to_disk()"
+        )
     if listed := read_list(folder / "state.json", "_data_files"):
         return [ArrowFile(folder / file["filename"]) for file in listed]
     found = sorted(folder.rglob("*.parquet"))
@@ -191,8 +195,8 @@ def find_files(folder: Path) -> list[ArrowFile]:
 
 
 def read_list(file: Path, key: str) -> list[Any]:
-    """A list in a JSON file; empty if the file or the key is missing."""
-    return read_object(file).get(key, []) if file.is_file() else []
+    """A list in a JSON file; empty if the file or the key is missing, or its value is null."""
+    return read_object(file).get(key) or [] if file.is_file() else []
 
 
 def find_split(path: Path) -> str:

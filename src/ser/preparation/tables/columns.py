@@ -1,7 +1,9 @@
 """Which column of a table means what: named in `data.columns`, or guessed from usual names."""
 
+import io
 from collections.abc import Mapping
 
+from ser.audio.sniff import locate
 from ser.config.data import TABLE_COLUMNS
 from ser.errors import UserError, suggest
 from ser.preparation.tables.raw import RawTable, show_columns, simplify
@@ -51,13 +53,26 @@ def match_columns(
     """
     found = {name: find_chosen(table, name, header or "") for name, header in chosen.items()}
     free = [name for name in table.header if name and name not in found.values()]
-    if "path" not in found and table.audio:
-        found["path"] = next(iter(table.audio))
+    if "path" not in found and (recordings := find_recordings(table, free)):
+        found["path"] = recordings
     for name in TABLE_COLUMNS:
         if name not in found and (header := guess(name, free)):
             found[name] = header
     match_times(found, free)
     return found, describe_guesses(found, chosen)
+
+
+def find_recordings(table: RawTable, free: list[str]) -> str | None:
+    """The column of bytes that are recordings; None if there is none, or only beside a path."""
+    columns = [name for name in free if name in table.audio]
+    if named := guess("path", columns):
+        return named
+    for name in columns:
+        content = next((each for each, _ in table.audio[name].read() if each), b"")
+        if locate(io.BytesIO(content))[0] is not None:
+            return name
+    named = guess("path", free)
+    return None if named or not columns else columns[0]
 
 
 def match_times(found: dict[str, str], free: list[str]) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 from charset_normalizer import from_bytes
 
+from ser.audio.sniff import SUFFIXES
 from ser.errors import UserError, amount
 from ser.preparation.tables.raw import RawTable, check_header, simplify, text_frame
 
@@ -155,10 +156,12 @@ def parse_quoted(lines: list[str], separator: str, skip: int) -> Rows:
 def holds_rows(lines: list[str], separator: str, width: int) -> bool:
     """Whether the further lines of a row are rows themselves, which a quote has swallowed.
 
-    A cell may hold line breaks. But if each further line has as many cells as the header, it is a
-    row of its own, and the quote before it is not closed.
+    A cell may hold line breaks. But if each further line has as many cells as the header, or one
+    of these cells names a recording, it is a row of its own, and the quote before is not closed.
     """
-    return all(line.count(separator) + 1 >= width for line in lines)
+    wide = [line for line in lines if line.count(separator) + 1 >= width]
+    cells = (cell.strip(' "\r\n') for line in wide for cell in line.split(separator))
+    return len(wide) == len(lines) or any(Path(cell).suffix.lower() in SUFFIXES for cell in cells)
 
 
 def fit(

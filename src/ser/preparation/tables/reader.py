@@ -60,8 +60,12 @@ def read_table(
     for note in [*raw.notes, *([guesses] if guesses else [])]:
         log.warning("%s: %s", source, note)
     used = {name: header for name, header in found.items() if name in (*wanted, "duration")}
+    recordings = found.get("path") if found.get("path") in raw.audio else None
+    headers = [each for each in dict.fromkeys(used.values()) if each != recordings]
     with reporting_damaged_table(source):
-        cells = raw.load(list(dict.fromkeys(used.values())))
+        cells = raw.load(headers)
+        if recordings is not None:
+            cells[recordings] = ""
     rows = pd.DataFrame({name: cells[header] for name, header in used.items()}, index=cells.index)
     if "split" in wanted and "split" not in rows and raw.split is not None:
         rows["split"] = list(raw.split)

@@ -160,6 +160,7 @@ def read_excel(path: Path) -> RawTable:
     except Exception as error:  # openpyxl has no common exception for damaged files
         raise UserError(f"{path} is not an Excel workbook (.xlsx): {error}") from error
     sheet = book.worksheets[0]
+    sheet.reset_dimensions()  # other programs may store a range that is too small
     rows = [[spell_json(cell) for cell in row] for row in sheet.iter_rows(values_only=True)]
     book.close()  # a read-only workbook keeps its file open
     width = max(map(len, rows), default=0)

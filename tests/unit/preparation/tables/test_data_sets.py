@@ -280,3 +280,49 @@ def test_a_lost_connection_is_one_message(monkeypatch):
 )  # fmt: skip
 def test_files_are_named_after_parts_with_the_words_of_columns(name, part):
     assert find_split(Path(name)) == part
+
+
+def test_each_file_has_its_own_order_of_classes(tmp_path):
+    """`datasets` numbers the classes of each part in its own order, if they are encoded apart."""
+    (tmp_path / "set").mkdir()
+    for part, names in (("test", ["sad", "happy"]), ("train", ["happy", "sad"])):
+        table = data_set([0.02, 0.03])
+        metadata = table.schema.metadata[b"huggingface"].decode()
+        changed = metadata.replace('["sad", "happy"]', json.dumps(names))
+        table = table.replace_schema_metadata({"huggingface": changed})
+        parquet.write_table(table, tmp_path / f"set/{part}-0.parquet")
+    found = scan(tmp_path / "set", tmp_path / "cache")
+    labels = found.groupby("split")["intended"].agg(list).to_dict()
+    assert labels == {"test": ["sad", "happy"], "train": ["happy", "sad"]}
+
+
+@pytest.mark.parametrize(
+    ("columns", "embedded"),
+    [
+        ({"path": ["0.wav"], "vector": [b"\x01\x02\x03\x04"]}, False),  # an embedding
+        ({"path": ["0.wav"], "speaker": [b"anna"]}, False),
+        ({"path": ["0.wav"], "picture": [b"\x89PNG\r\n\x1a\n"], "audio": [wav(0.05)]}, True),
+        ({"path": ["0.wav"], "content": [wav(0.05)]}, True),
+    ],
+)
+def test_bytes_are_recordings_only_if_they_look_like_them(folder, columns, embedded):
+    parquet.write_table(pa.table(columns | {"emotion": [b"sad"]}), folder / "my.parquet")
+    found = scan(folder / "my.parquet", folder / "cache")
+    assert found["intended"].tolist() == ["sad"]
+    assert (Path(found["path"].iloc[0]).name != "0.wav") == embedded
+    assert "speaker" not in columns or found["speaker"].iloc[0].endswith("anna")
+
+
+def test_a_data_set_without_its_end_or_with_a_selection_is_refused(tmp_path):
+    save_to_disk(data_set([0.02, 0.03]), tmp_path / "set")
+    file = tmp_path / "set/data-00000-of-00001.arrow"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-8])  # the mark after the last batch
+    with pytest.raises(UserError, match="cut off"):
+        scan(tmp_path / "set", tmp_path / "cache")
+    file.write_bytes(whole)
+    assert len(scan(tmp_path / "set", tmp_path / "cache")) == 2
+    state = {"_data_files": [{"filename": file.name}], "_indices_data_files": [{"filename": "i"}]}
+    (tmp_path / "set/state.json").write_text(json.dumps(state))
+    with pytest.raises(UserError, match="flatten_indices"):
+        scan(tmp_path / "set", tmp_path / "cache")

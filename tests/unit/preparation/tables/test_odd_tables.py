@@ -1,6 +1,8 @@
 """Tables of unusual shapes are read, or one message says what to change."""
 
 import json
+import re
+import zipfile
 from typing import Any
 
 import pandas as pd
@@ -106,3 +108,63 @@ def test_an_address_in_a_table_is_a_failure_in_its_place(folder, tiny_predictor)
     assert first.emotion
     assert second.path == "https://host/1.wav"
     assert "address" in second.error
+
+
+@pytest.mark.parametrize("between", ["2.wav,sad\n", "# a comment\n"])
+def test_a_quote_that_swallows_recordings_is_refused(folder, between):
+    rows = f'path,emotion,text\n0.wav,sad,"hello\n1.wav,sad,hi\n{between}2.wav,sad,yes"\n'
+    (folder / "t.csv").write_text(rows)
+    with pytest.raises(UserError, match="quote"):
+        scan(folder / "t.csv")
+    with pytest.raises(UserError, match="quote"):
+        list(read_paths(str(folder / "t.csv")))
+
+
+def test_quotes_around_a_blank_line_swallow_no_row(folder):
+    rows = 'path,emotion,text\n0.wav,sad,"hello\n1.wav,happy,hi\n\n2.wav,angry,yes"\n'
+    (folder / "t.csv").write_text(rows)
+    assert scan(folder / "t.csv") == ["sad", "happy", "angry"]
+
+
+def test_a_cell_of_several_lines_is_one_cell(folder):
+    rows = 'path,emotion,text\n0.wav,sad,"well, one\n\ntwo, three, four"\n1.wav,happy,x\n'
+    (folder / "t.csv").write_text(rows)
+    assert scan(folder / "t.csv") == ["sad", "happy"]
+
+
+@pytest.mark.parametrize(
+    ("spelled", "seconds"),
+    [
+        ("00:00:01,500", 1.5),
+        ("0:01:01,5", 61.5),
+        ("0 days 00:00:01,500", 1.5),
+        ("P0DT0H0M1.5S", 1.5),
+        ("PT1M1,5S", None),
+        ("1:00:01,500,0", None),
+    ],
+)
+def test_times_may_have_a_decimal_comma(folder, spelled, seconds):
+    (folder / "t.csv").write_text(f"path;emotion;start;end\n0.wav;sad;{spelled};99\n")
+    data = DataConfig(corpora=[], table=str(folder / "t.csv"))
+    if seconds is None:
+        with pytest.raises(UserError, match="start"):
+            scan_table(folder / "t.csv", data)
+    else:
+        found = scan_table(folder / "t.csv", data).utterances["start"].tolist()
+        assert found == pytest.approx([seconds])
+
+
+def test_a_workbook_with_too_small_a_range_is_read_whole(folder):
+    pytest.importorskip("openpyxl")
+    FRAME.to_excel(folder / "whole.xlsx", index=False)
+    with (
+        zipfile.ZipFile(folder / "whole.xlsx") as source,
+        zipfile.ZipFile(folder / "t.xlsx", "w") as target,
+    ):
+        for name in source.namelist():
+            content = source.read(name)
+            if name == "xl/worksheets/sheet1.xml":
+                content, changes = re.subn(rb'ref="A1:B4"', b'ref="A1:A2"', content)
+                assert changes == 1
+            target.writestr(name, content)
+    assert scan(folder / "t.xlsx") == FRAME["emotion"].tolist()
