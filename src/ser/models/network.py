@@ -52,6 +52,8 @@ class EmotionNetwork(PreTrainedModel):
         else:
             self.projector = nn.Identity()
         self.pooling: Any = build_pooling(getattr(config, "pooling", "mean"), size)
+        if not all(isinstance(layer, int) and 0 <= layer <= self.depth for layer in self.joined):
+            raise ValueError(f"join_layers={self.joined}: the network has {self.depth} layers")
         size = self.pooling.output_size * max(1, len(self.joined))
         self.scaler = make_scaler(config, size)
         if size != self.classifier.in_features:

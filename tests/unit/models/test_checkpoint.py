@@ -118,6 +118,13 @@ def test_weights_that_are_not_floating_point_are_refused(content, save, kind):
         load(save(content))
 
 
+@pytest.mark.parametrize("layers", ["x", [99], [-1], ["1"], 3, None])
+def test_joined_layers_that_the_network_lacks_are_refused(content, save, layers):
+    content["hyper_parameters"]["network"]["join_layers"] = layers
+    with pytest.raises(UserError, match=r"x\.ckpt"):
+        load(save(content))
+
+
 def drop(content: dict[str, Any], *keys: str) -> None:
     *parents, last = keys
     for key in parents:
