@@ -160,6 +160,11 @@ def load_pretrained(name: str) -> TrainedModel:
     if extractor.sampling_rate != SAMPLE_RATE:
         raise UserError(f"{name} needs {extractor.sampling_rate} Hz audio, not {SAMPLE_RATE} Hz")
     labels = tuple(config.id2label.get(index, "") for index in range(config.num_labels))
+    if set(config.id2label) != set(range(config.num_labels)):
+        last = config.num_labels - 1
+        raise UserError(
+            f"{name}: its labels are not numbered 0 to {last}; correct id2label in {CONFIG}"
+        )
     if problem := explain_labels(labels):
         raise UserError(f"{name}: {problem}; correct id2label in {CONFIG}")
     ours = getattr(config, OURS, {})

@@ -37,8 +37,8 @@ class PrecisionParity:
     def __str__(self) -> str:
         return (
             f"on {self.clips} clips, the largest change of a probability is {self.difference:.4f}"
-            f" (limit {TOLERANCE:g}), and {self.agreement:.1%} keep their top class (at least"
-            f" {AGREEMENT:.1%} must)"
+            f" (limit {TOLERANCE:g}), and {self.agreement:.1%} keep their top class (limit"
+            f" {AGREEMENT:.1%})"
         )
 
 

@@ -91,7 +91,8 @@ def read_numbers(words: pd.Series, name: str, table: Table) -> pd.Series:
         comma = words[odd].str.replace(r"^([+-]?\d+),(\d+)$", r"\1.\2", regex=True)
         numbers[odd] = pd.to_numeric(comma, errors="coerce")
         times = odd & words.str.contains(":|day|^-?P.*T", regex=True) & (name != "agreement")
-        points = words[times].str.replace(r",(\d+)$", r".\1", regex=True)
+        points = words[times].str.replace(r"(days?),\s*", r"\1 ", regex=True)  # str(timedelta)
+        points = points.str.replace(r",(\d+S?)$", r".\1", regex=True)
         points = points.mask(points.str.contains(","))  # pandas would leave the comma out
         numbers[times] = pd.to_timedelta(points, errors="coerce").dt.total_seconds()
     wrong = numbers.isna() & (words != "")

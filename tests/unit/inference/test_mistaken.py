@@ -138,7 +138,7 @@ def test_labels_with_other_numbers_are_named(tmp_path, numbers):
     config["id2label"] = {str(n): name for n, name in zip(given, names, strict=True)}
     config["label2id"] = {name: n for n, name in zip(given, names, strict=True)}
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(UserError, match="id2label"):
+    with pytest.raises(UserError, match="numbered"):
         load_trained(folder)
 
 

@@ -64,10 +64,11 @@ def opened(path: Path) -> Iterator[Any]:
         from pyarrow import parquet
     try:
         with path.open("rb") as file:
-            is_parquet = file.read(4) == b"PAR1"
+            head = file.read(4)
+            is_parquet = head == b"PAR1"
             file.seek(-min(8, path.stat().st_size), 2)
-            whole = is_parquet or file.read() == END_OF_STREAM
-        if not whole:
+            cut = head == END_OF_STREAM[:4] and file.read() != END_OF_STREAM
+        if cut:
             raise UserError(f"{path} is cut off: its last bytes do not end an Arrow stream")
         if is_parquet:
             with parquet.ParquetFile(path) as reader:
@@ -109,7 +110,8 @@ def holds_bytes(kind: Any) -> bool:
     import pyarrow as pa
 
     if pa.types.is_struct(kind):
-        return kind.get_field_index("bytes") >= 0
+        place = kind.get_field_index("bytes")
+        return place >= 0 and holds_bytes(kind.field(place).type)
     return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
 
 

@@ -2,8 +2,9 @@
 
 import io
 from collections.abc import Mapping
+from pathlib import Path
 
-from ser.audio.sniff import locate
+from ser.audio.sniff import SUFFIXES, locate
 from ser.config.data import TABLE_COLUMNS
 from ser.errors import UserError, suggest
 from ser.preparation.tables.raw import RawTable, show_columns, simplify
@@ -68,8 +69,9 @@ def find_recordings(table: RawTable, free: list[str]) -> str | None:
     if named := guess("path", columns):
         return named
     for name in columns:
-        content = next((each for each, _ in table.audio[name].read() if each), b"")
-        if locate(io.BytesIO(content))[0] is not None:
+        content, path = next((pair for pair in table.audio[name].read() if any(pair)), (b"", ""))
+        named = not content and Path(path).suffix.lower() in SUFFIXES
+        if named or locate(io.BytesIO(content or b""))[0] is not None:
             return name
     named = guess("path", free)
     return None if named or not columns else columns[0]

@@ -156,11 +156,12 @@ def parse_quoted(lines: list[str], separator: str, skip: int) -> Rows:
 def holds_rows(lines: list[str], separator: str, width: int) -> bool:
     """Whether the further lines of a row are rows themselves, which a quote has swallowed.
 
-    A cell may hold line breaks. But if each further line has as many cells as the header, or one
-    of these cells names a recording, it is a row of its own, and the quote before is not closed.
+    A cell may hold line breaks. But if each further line has as many cells as the header, or a
+    wide one names a recording before any quote, it is a row, and the quote before is not closed.
     """
     wide = [line for line in lines if line.count(separator) + 1 >= width]
-    cells = (cell.strip(' "\r\n') for line in wide for cell in line.split(separator))
+    inside = (line.partition('"')[0] for line in wide)  # after a quote, the cell may have ended
+    cells = (cell.strip() for text in inside for cell in text.split(separator))
     return len(wide) == len(lines) or any(Path(cell).suffix.lower() in SUFFIXES for cell in cells)
 
 

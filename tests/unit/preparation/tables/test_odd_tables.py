@@ -133,18 +133,27 @@ def test_a_cell_of_several_lines_is_one_cell(folder):
 
 
 @pytest.mark.parametrize(
+    "row", ['1,"hello\nbig\nworld",0.wav,sad', '1,"hello\nbig\nworld, again",0.wav,sad']
+)
+def test_a_path_after_a_cell_of_several_lines_is_read(folder, row):
+    (folder / "t.csv").write_text(f"id,text,path,emotion\n{row}\n")
+    assert scan(folder / "t.csv") == ["sad"]
+
+
+@pytest.mark.parametrize(
     ("spelled", "seconds"),
     [
         ("00:00:01,500", 1.5),
         ("0:01:01,5", 61.5),
         ("0 days 00:00:01,500", 1.5),
         ("P0DT0H0M1.5S", 1.5),
-        ("PT1M1,5S", None),
+        ("PT1M1,5S", 61.5),
+        ("1 day, 0:00:01.5", 86401.5),
         ("1:00:01,500,0", None),
     ],
 )
 def test_times_may_have_a_decimal_comma(folder, spelled, seconds):
-    (folder / "t.csv").write_text(f"path;emotion;start;end\n0.wav;sad;{spelled};99\n")
+    (folder / "t.csv").write_text(f"path;emotion;start;end\n0.wav;sad;{spelled};99999\n")
     data = DataConfig(corpora=[], table=str(folder / "t.csv"))
     if seconds is None:
         with pytest.raises(UserError, match="start"):
