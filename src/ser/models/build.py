@@ -207,8 +207,8 @@ def restore_network(
         if loading[problem]:
             raise ValueError(f"{problem}: {sorted(map(str, loading[problem]))[0]}")
     for name, value in network.state_dict().items():
-        given = weights.get(name, value)
-        if value.is_floating_point() and not given.is_floating_point():
+        given = weights.get(name)
+        if given is not None and value.is_floating_point() and not given.is_floating_point():
             raise ValueError(f"{name} holds {given.dtype}")
     return network.eval()
 
