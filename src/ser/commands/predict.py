@@ -26,7 +26,7 @@ from ser.commands.options import (
 )
 from ser.commands.words import Command
 from ser.config.precision import Precision
-from ser.errors import UserError, optional_dependency
+from ser.errors import UserError, amount, optional_dependency
 from ser.inference import sources, writers
 from ser.inference.settings import Format, PredictorConfig
 
@@ -145,13 +145,13 @@ def predict(
     options = OutputOptions(paths, format, output, top_k, channels, adapt)
     check_adaptation(config, options, engine)
     if engine == Engine.ray:
-        failed = run_on_ray(config, options, shard_size or SHARD_SIZE, workers, address)
+        good = run_on_ray(config, options, shard_size or SHARD_SIZE, workers, address)
     else:
         for name, value in (("workers", workers), ("shard-size", shard_size), ("address", address)):
             if value is not None:
                 raise UserError(f"--{name}={value} needs --engine=ray.")
-        failed = run_locally(config, options)
-    raise typer.Exit(1 if failed else 0)
+        good = run_locally(config, options)
+    raise typer.Exit(0 if good else 1)
 
 
 def check_adaptation(config: PredictorConfig, options: OutputOptions, engine: Engine) -> None:
@@ -168,8 +168,8 @@ def check_adaptation(config: PredictorConfig, options: OutputOptions, engine: En
         raise UserError("--adapt works at the original speed and with mixed channels only.")
 
 
-def run_locally(config: PredictorConfig, options: OutputOptions) -> int:
-    """Predict in this process; return the number that failed, 1 without recordings."""
+def run_locally(config: PredictorConfig, options: OutputOptions) -> bool:
+    """Predict in this process; return whether there were recordings and none failed."""
     kind = writers.choose_format(options.format, options.output)
     if config.window is not None and kind == Format.csv:
         print(
@@ -196,9 +196,12 @@ def run_locally(config: PredictorConfig, options: OutputOptions) -> int:
         kind, options.output, predictor.labels, options.top_k, **extra
     ) as writer:
         written = writers.write_all(results, writer, total, bar=not visible)
-    if options.output is not None:  # which may be /dev/stdout
-        print(f"Written: {options.output} ({written})", file=sys.stderr)
-    return written.failed or int(not written.recordings)
+    if options.output is not None:
+        count = amount(written.recordings, "channel" if separate else "recording")
+        failed = f", {written.failed:,} failed" if written.failed else ""
+        # The output may be /dev/stdout.
+        print(f"Written: {options.output} ({count}{failed})", file=sys.stderr)
+    return written.recordings > 0 and not written.failed
 
 
 def find_recordings(paths: list[str], *, separate: bool) -> tuple[Iterator[Source], int | None]:
@@ -225,8 +228,8 @@ def run_on_ray(
     shard_size: int,
     workers: int | None,
     address: str | None,
-) -> int:
-    """Predict by the workers of Ray; return the number of recordings that failed.
+) -> bool:
+    """Predict by the workers of Ray; return whether no recording failed.
 
     Raises UserError for options that only the local engine supports.
     """
@@ -251,4 +254,4 @@ def run_on_ray(
     print(f"Written: {len(planned.shards):,} Parquet files in {options.output}")
     if failed:
         print(f"{failed:,} of {len(paths):,} recordings failed: see the column error.")
-    return failed
+    return not failed

@@ -86,7 +86,7 @@ class TrainConfig:
         require(not endless or constant, "trainer.max_epochs", -1, rule)
 
     def check_class_weights(self) -> None:
-        """Raise UserError for weights of unknown classes, or together with balanced sampling."""
+        """Raise UserError for weights of unknown classes, and for two corrections at once."""
         weights = self.model.class_weights
         for name in weights if isinstance(weights, dict) else []:
             rule = f"not one of the classes {', '.join(self.data.label_space)}"

@@ -159,12 +159,12 @@ def load_pretrained(name: str) -> TrainedModel:
     family = network.family
     if extractor.sampling_rate != SAMPLE_RATE:
         raise UserError(f"{name} needs {extractor.sampling_rate} Hz audio, not {SAMPLE_RATE} Hz")
-    labels = tuple(config.id2label.get(index, "") for index in range(config.num_labels))
-    if set(config.id2label) != set(range(config.num_labels)):
-        last = config.num_labels - 1
+    numbers = range(config.num_labels)
+    if set(config.id2label) != set(numbers):
         raise UserError(
-            f"{name}: its labels are not numbered 0 to {last}; correct id2label in {CONFIG}"
+            f"{name}: its labels are not numbered 0 to {numbers[-1]}; correct id2label in {CONFIG}"
         )
+    labels = tuple(config.id2label[number] for number in numbers)
     if problem := explain_labels(labels):
         raise UserError(f"{name}: {problem}; correct id2label in {CONFIG}")
     ours = getattr(config, OURS, {})

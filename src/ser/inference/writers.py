@@ -246,14 +246,10 @@ def make_printable(result: Result) -> Result:
 
 
 class Written(NamedTuple):
-    """The number of recordings, and how many of them failed."""
+    """The number of recordings or channels, and how many of them failed."""
 
     recordings: int
     failed: int
-
-    def __str__(self) -> str:
-        count = f"{self.recordings:,} recording{'s' * (self.recordings != 1)}"
-        return f"{count}, {self.failed:,} failed" if self.failed else count
 
 
 def write_all(

@@ -82,8 +82,10 @@ def read_rows(table: Table) -> pd.DataFrame:
 
 
 def read_numbers(words: pd.Series, name: str, table: Table) -> pd.Series:
-    """A column as floats; seconds may also be written as 00:00:01.5, 0 days 00:00:01.5
-    or P0DT0H0M1.5S, and with a decimal comma.
+    """A column as floats.
+
+    Seconds may also be times such as 00:00:01.5, 0 days 00:00:01.5 or P0DT0H0M1.5S. Numbers and
+    times may have a decimal comma.
     """
     numbers = pd.to_numeric(words.mask(words == ""), errors="coerce").astype(float)
     odd = numbers.isna() & (words != "")

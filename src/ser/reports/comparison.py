@@ -132,11 +132,12 @@ class Comparison:
         words = [texts.SYNTHETIC] if any(run.synthetic for run in runs.values()) else []
         evaluated = {(run.synthetic, frozenset(run.predictions.index)) for run in runs.values()}
         if len(evaluated) > 1:
-            shared = [f"{n} {d.utterances:,}" for n, d in self.differences.items() if d is not None]
-            common = f" Differences are over the utterances in common: {', '.join(shared)}."
+            found = self.differences.items()
+            shared = [f"{each.utterances:,} of {name}" for name, each in found if each is not None]
+            common = " Differences are over the utterances in common with the first run: "
             words.append(
                 "The runs evaluated different utterances, so their scores are not comparable."
-                + (common if shared else "")
+                + (f"{common}{', '.join(shared)}." if shared else "")
             )
         if len({frozenset(run.labels) for run in runs.values()}) > 1:
             words.append(

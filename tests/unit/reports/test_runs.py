@@ -53,6 +53,14 @@ def test_synthetic_clips_are_not_the_real_ones_of_their_names(write_run):
     assert any("different utterances" in words for words in found.warnings())
 
 
+def test_different_utterances_are_counted(write_run):
+    """The second run lacks every third utterance of the first."""
+    first, second = (read_run(write_run(name, right=0.5)) for name in ("first", "second"))
+    kept = [row for number, row in enumerate(second.predictions.index) if number % 3]
+    found = comparison.compare([first, replace(second, predictions=second.predictions.loc[kept])])
+    assert any(f" {len(kept)} of second" in words for words in found.warnings())
+
+
 def test_a_run_without_a_report_says_how_to_get_one(tmp_path):
     with pytest.raises(ValueError, match=r"evaluate ckpt="):
         read_run(tmp_path)

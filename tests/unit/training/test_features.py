@@ -116,9 +116,12 @@ def test_features_are_computed_on_the_device_of_the_trainer(monkeypatch, tmp_pat
         strategy=strategy, callbacks=[], is_global_zero=False, world_size=1, precision="32-true"
     )
     model = ModelConfig(
-        mode=Mode.head, projector=False, standardize=Standardize.train, fit=HeadFit.lda
+        mode=Mode.head,
+        projector=False,
+        standardize=Standardize.train,
+        fit=HeadFit.lda,
+        cache_hidden_states=False,
     )
-    model.cache_hidden_states = False
     config = TrainConfig(
         output_dir=str(tmp_path),
         model=model,

@@ -4,6 +4,7 @@ The `datasets` library is not needed. Recordings inside a table stay bytes until
 them.
 """
 
+import io
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -17,12 +18,18 @@ import pandas as pd
 
 from ser.errors import UserError, optional_dependency
 from ser.preparation.tables.names import PART_WORDS
-from ser.preparation.tables.raw import Embedded, RawTable, check_header, reporting_damaged_table
-from ser.system.files import read_object
+from ser.preparation.tables.raw import (
+    Embedded,
+    RawTable,
+    check_header,
+    lfs_pointer,
+    reporting_damaged_table,
+)
+from ser.system.files import is_lfs_pointer, read_object
 
 PARTS = re.compile(rf"({'|'.join(PART_WORDS)})([-_.]|$)", re.I)
 NO_LABEL = -1  # of a ClassLabel
-END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
+END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"  # of Arrow; each batch begins with its first half
 
 
 @dataclass(frozen=True)
@@ -62,13 +69,15 @@ def opened(path: Path) -> Iterator[Any]:
     with optional_dependency("parquet"):
         import pyarrow as pa
         from pyarrow import parquet
+    if is_lfs_pointer(path):
+        raise lfs_pointer(path)
     try:
         with path.open("rb") as file:
             head = file.read(4)
-            is_parquet = head == b"PAR1"
-            file.seek(-min(8, path.stat().st_size), 2)
-            cut = head == END_OF_STREAM[:4] and file.read() != END_OF_STREAM
-        if cut:
+            file.seek(-min(8, path.stat().st_size), io.SEEK_END)
+            end = file.read()
+        is_parquet = head == b"PAR1"
+        if head == END_OF_STREAM[:4] and end != END_OF_STREAM:
             raise UserError(f"{path} is cut off: its last bytes do not end an Arrow stream")
         if is_parquet:
             with parquet.ParquetFile(path) as reader:

@@ -54,8 +54,8 @@ def match_columns(
     """
     found = {name: find_chosen(table, name, header or "") for name, header in chosen.items()}
     free = [name for name in table.header if name and name not in found.values()]
-    if "path" not in found and (recordings := find_recordings(table, free)):
-        found["path"] = recordings
+    if "path" not in found and (audio := find_audio(table, free)):
+        found["path"] = audio
     for name in TABLE_COLUMNS:
         if name not in found and (header := guess(name, free)):
             found[name] = header
@@ -63,18 +63,21 @@ def match_columns(
     return found, describe_guesses(found, chosen)
 
 
-def find_recordings(table: RawTable, free: list[str]) -> str | None:
-    """The column of bytes that are recordings; None if there is none, or only beside a path."""
+def find_audio(table: RawTable, free: list[str]) -> str | None:
+    """The column with recordings in it, by its name or by its first row that is not empty.
+
+    Bytes that are not recordings, such as embeddings, are taken only if no column is named like a
+    path. None if there are no bytes.
+    """
     columns = [name for name in free if name in table.audio]
     if named := guess("path", columns):
         return named
     for name in columns:
-        content, path = next((pair for pair in table.audio[name].read() if any(pair)), (b"", ""))
+        content, path = next(filter(any, table.audio[name].read()), (None, ""))
         named = not content and Path(path).suffix.lower() in SUFFIXES
         if named or locate(io.BytesIO(content or b""))[0] is not None:
             return name
-    named = guess("path", free)
-    return None if named or not columns else columns[0]
+    return None if guess("path", free) else next(iter(columns), None)
 
 
 def match_times(found: dict[str, str], free: list[str]) -> None:
@@ -123,4 +126,5 @@ def describe_guesses(found: Mapping[str, str], chosen: Mapping[str, str | None])
     if not guessed:
         return None
     pairs = ", ".join(f"{name} from {header!r}" for name, header in guessed.items())
-    return f"columns by their usual names: {pairs} (data.columns changes that)"
+    change = "to change that, rename columns, or set data.columns in training"
+    return f"columns by their usual names: {pairs} ({change})"

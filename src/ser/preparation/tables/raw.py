@@ -55,6 +55,10 @@ def reporting_damaged_table(source: object) -> AbstractContextManager[None]:
     )
 
 
+def lfs_pointer(path: Path) -> UserError:
+    return UserError(f"{path} is a Git LFS pointer; fetch the table with `git lfs pull`")
+
+
 def show_columns(header: Sequence[str]) -> str:
     """The names of the columns for a message."""
     names = [name if len(name) <= LONGEST else f"{name[:LONGEST]}..." for name in header if name]

@@ -18,7 +18,13 @@ from ser.preparation.tables.columns import known_names, match_columns
 from ser.preparation.tables.delimited import decode_text, read_delimited
 from ser.preparation.tables.kaldi import is_kaldi, read_kaldi
 from ser.preparation.tables.names import is_hub_name
-from ser.preparation.tables.raw import Embedded, RawTable, reporting_damaged_table, show_columns
+from ser.preparation.tables.raw import (
+    Embedded,
+    RawTable,
+    lfs_pointer,
+    reporting_damaged_table,
+    show_columns,
+)
 from ser.preparation.tables.structured import EXAMPLE, read_excel, read_json
 from ser.system.files import LFS_POINTER
 
@@ -60,16 +66,16 @@ def read_table(
     for note in [*raw.notes, *([guesses] if guesses else [])]:
         log.warning("%s: %s", source, note)
     used = {name: header for name, header in found.items() if name in (*wanted, "duration")}
-    recordings = found.get("path") if found.get("path") in raw.audio else None
-    headers = [each for each in dict.fromkeys(used.values()) if each != recordings]
+    recordings = found.get("path", "")
+    audio = raw.audio.get(recordings)
+    headers = [each for each in dict.fromkeys(used.values()) if not (audio and each == recordings)]
     with reporting_damaged_table(source):
         cells = raw.load(headers)
-        if recordings is not None:
-            cells[recordings] = ""
+    if audio:  # whose bytes are read one by one
+        cells[recordings] = ""
     rows = pd.DataFrame({name: cells[header] for name, header in used.items()}, index=cells.index)
     if "split" in wanted and "split" not in rows and raw.split is not None:
         rows["split"] = list(raw.split)
-    audio = raw.audio.get(found.get("path", ""))
     check_columns(source, raw, rows, wanted)
     return Table(str(source), raw.name, raw.folder, rows, audio)
 
@@ -134,7 +140,7 @@ def open_table(source: str | Path, chosen: Mapping[str, str | None]) -> RawTable
     if content.startswith(GZIP):
         content = decompress(path, content)
     if content.startswith(LFS_POINTER):
-        raise UserError(f"{path} is a Git LFS pointer; fetch the table with `git lfs pull`")
+        raise lfs_pointer(path)
     notes: list[str] = []
     text = decode_text(path, content, notes)
     if text.lstrip().startswith(("{", "[")) or path.suffix.lower() in JSON:

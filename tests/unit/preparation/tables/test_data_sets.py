@@ -28,17 +28,19 @@ def wav(pitch: float) -> bytes:
     return content.getvalue()
 
 
+AUDIO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+
+
 def data_set(pitches: list[float], first: int = 0) -> pa.Table:
     """A table as `datasets` writes it: recordings as bytes, labels as numbers of named classes."""
     audio = [{"bytes": wav(pitch), "path": "clip.wav"} for pitch in pitches]
-    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     features = {
         "audio": {"_type": "Audio"},
         "label": {"names": ["sad", "happy"], "_type": "ClassLabel"},
         "speaker": {"dtype": "string", "_type": "Value"},
     }
     schema = pa.schema(
-        [("audio", kind), ("label", pa.int64()), ("speaker", pa.string())],
+        [("audio", AUDIO), ("label", pa.int64()), ("speaker", pa.string())],
         metadata={"huggingface": json.dumps({"info": {"features": features}})},
     )
     labels = [(first + row) % 2 for row in range(len(pitches))]
@@ -303,6 +305,8 @@ def test_each_file_has_its_own_order_of_classes(tmp_path):
         ({"path": ["0.wav"], "speaker": [b"anna"]}, False),
         ({"path": ["0.wav"], "picture": [b"\x89PNG\r\n\x1a\n"], "audio": [wav(0.05)]}, True),
         ({"path": ["0.wav"], "content": [wav(0.05)]}, True),
+        ({"clip": ["0.wav"], "speech": pa.array([{"path": "1.wav"}], AUDIO)}, True),
+        ({"path": ["0.wav"], "file_info": [{"bytes": 1024, "path": "1.wav"}]}, False),
     ],
 )
 def test_bytes_are_recordings_only_if_they_look_like_them(folder, columns, embedded):
@@ -311,6 +315,15 @@ def test_bytes_are_recordings_only_if_they_look_like_them(folder, columns, embed
     assert found["intended"].tolist() == ["sad"]
     assert (Path(found["path"].iloc[0]).name != "0.wav") == embedded
     assert "speaker" not in columns or found["speaker"].iloc[0].endswith("anna")
+
+
+@pytest.mark.parametrize("name", ["set/data/train-0.parquet", "my.parquet"])
+def test_a_table_that_git_lfs_has_not_fetched_is_named(tmp_path, name):
+    file = tmp_path / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    with pytest.raises(UserError, match=f"{file.name}.*git lfs pull"):
+        scan(tmp_path / Path(name).parts[0], tmp_path / "cache")
 
 
 def test_a_data_set_without_its_end_or_with_a_selection_is_refused(tmp_path):
