@@ -38,7 +38,7 @@ def chosen(*start: str) -> list[str]:
 
 def fill_in(command: str, folder: Path, checkpoint: Path) -> list[str]:
     """The arguments of a command, with a real folder and checkpoint for the placeholders."""
-    command = re.sub("FOLDER|data/synthetic", str(folder), command)
+    command = re.sub(r"FOLDER|data/synthetic(/\w+)?", str(folder), command)
     command = command.replace("my.csv", str(write_table(folder)))
     (folder / "votes.csv").write_text("FileName,VoiceVote\n")
     command = command.replace("summaryTable.csv", str(folder / "votes.csv"))

@@ -41,6 +41,7 @@ def test_logits_are_the_mean_over_the_speeds(fitted):
     assert np.abs(each[0] - each[1]).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_an_evaluation_can_average_over_speeds(fitted):
     plain, averaged = (
         evaluate(EvaluateConfig(ckpt=str(fitted), speeds=speeds)).predicted.logits

@@ -143,6 +143,7 @@ def test_a_run_killed_after_its_last_checkpoint_is_closed(quick_config, finished
     assert (finished / "checkpoints" / "last.ckpt").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_closing_a_run_measures_the_parity_of_bf16_that_it_lacks(
     quick_config, tmp_path, monkeypatch
 ):
@@ -199,6 +200,7 @@ def killed_early(corpora, cache_dir, tmp_path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 def test_a_run_killed_before_its_first_checkpoint_is_started_again(
     quick_config, killed_early, tmp_path, caplog

@@ -1,5 +1,6 @@
 import errno
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,16 @@ def test_irregular_files_are_included(corpora):
     [aiff] = (corpora / "tess").rglob("YAF_germ_angry.wav")
     assert soundfile.info(aiff).format == "AIFF"
     assert np.abs(decode(corpora / "cremad/AudioWAV/1008_WSI_SAD_XX.wav").samples).max() == 0
+
+
+def test_the_recordings_that_the_quickstart_predicts_are_regular(corpora):
+    makefile = (Path(__file__).parents[3] / "Makefile").read_text()
+    [name] = re.findall(r"ser predict data/synthetic/(\w+) ", makefile)
+    files = [path for path in (corpora / name).rglob("*") if path.is_file()]
+    assert len(files) > 50
+    for path in files:
+        samples, _ = soundfile.read(path)
+        assert np.abs(samples).max() > 0.01
 
 
 def test_existing_folders_are_never_overwritten(tmp_path):

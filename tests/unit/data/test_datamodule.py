@@ -255,6 +255,7 @@ sys.exit(3)
 """
 
 
+@pytest.mark.slow
 def test_a_program_that_still_holds_a_loader_ends():
     """Its processes ignore SIGTERM, by which the interpreter would end them."""
     done = subprocess.run([sys.executable, "-c", HELD], capture_output=True, text=True, timeout=60)
