@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
+from hostile import Attack
 
 from ser import Predictor
 from ser.audio.decode import load
@@ -187,16 +188,6 @@ def test_a_temperature_calibrates_unless_raw(run, predictor, tones, tmp_path):
     logits = torch.tensor(raw_predictor.logits([load(tones[0])])[0])
     assert values(calibrated) == pytest.approx((logits / 0.25).softmax(0).tolist(), abs=1e-5)
     assert values(raw) == pytest.approx(logits.softmax(0).tolist(), abs=1e-5)
-
-
-class Attack:
-    """What it is unpickled with makes a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.folder),)
 
 
 @pytest.mark.parametrize("form", ["bare", "torch"])

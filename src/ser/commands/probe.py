@@ -32,8 +32,9 @@ def probe(
 ) -> None:
     """Compare the layers of a frozen backbone by linear classifiers, and choose one to train.
 
-    The layer and the regularisation are chosen by cross-validation over the
-    speakers of the training part. The last line is the command that trains.
+    The layer and the regularisation are chosen by cross-validation inside the
+    training part, over speakers or corpora (model.fit_folds). The last line is
+    the command that trains.
     """
     from ser.config.compose import compose_command
     from ser.config.train import TrainConfig
@@ -67,8 +68,7 @@ def check(overrides: list[str]) -> None:
     """Raise UserError for a setting that a probe chooses itself."""
     for word in overrides:
         key = key_of(word)
-        free = key.startswith("model.fit") or word == "model=linear"
-        if key in (*PROBED, *UNUSED) and not free:
+        if key in (*PROBED, *UNUSED) and word != "model=linear":
             raise UserError(f"{word}: `ser probe` does not use {key}; leave it out")
 
 

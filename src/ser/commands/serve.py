@@ -26,7 +26,9 @@ from ser.config.precision import Precision
 from ser.errors import optional_dependency
 from ser.inference.settings import PredictorConfig
 
-Timeout = Annotated[float, typer.Option(help="Maximum seconds from a request to its response.")]
+Timeout = Annotated[
+    float, typer.Option(help="Maximum seconds from the last byte of a request to its answer.")
+]
 UploadTimeout = Annotated[float, typer.Option(help="Maximum seconds to receive a request body.")]
 Decoders = Annotated[
     int, typer.Option(help="Maximum number of short recordings decoded at once; as many long ones.")

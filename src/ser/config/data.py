@@ -76,7 +76,8 @@ class DataConfig:
         Ambiguous.keep, "drop: leave out utterances below data.min_agreement"
     )
     min_agreement: float = setting(
-        1.0, "0 to 1; for CREMA-D, 1: the majority vote is the label, 0.5: the label shares a tie"
+        1.0,
+        "above 0, up to 1; CREMA-D: 1 if the majority vote is the label, 0.5 if it shares a tie",
     )
     deduplicate: bool = setting(
         True, "false: keep identical recordings and label conflicts, as published file lists do"

@@ -8,13 +8,14 @@ from ser.config.backbone import AdapterConfig, BackboneConfig
 from ser.config.fields import group, require_shares, setting
 from ser.errors import require
 
-# What `ser probe` compares or sets itself.
+# Settings that `ser probe` refuses, because it sets them itself.
 PROBED = (
     "model",
     *("model.mode", "model.layer", "model.join_layers", "model.top_layers"),
     *("model.weighted_layers", "model.projector"),
-    *("model.fit", "model.fit_strengths", "model.fit_folds"),
 )
+# Settings of its search; the command that it prints has the winner instead.
+SEARCHED = ("model.fit", "model.fit_strengths", "model.fit_folds")
 
 
 class Schedule(StrEnum):

@@ -33,6 +33,12 @@ LIGHTNING = {
 """What Lightning calls them. Training keeps its weights in fp32."""
 
 
+def name_precision(name: str) -> str:
+    """Our name for what Lightning calls a precision; any other name as it is."""
+    ours = {theirs: str(precision) for precision, theirs in LIGHTNING.items()}
+    return ours.get(name, name)
+
+
 def parse_precision(name: str, key: str) -> Precision:
     """The precision of a name or alias. Raises UserError, which names the key, for any other."""
     try:

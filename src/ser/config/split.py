@@ -19,6 +19,9 @@ class SplitKind(StrEnum):
     table = "table"
 
 
+FOLDS = 5
+
+
 class Part(StrEnum):
     train = "train"
     val = "val"
@@ -28,15 +31,17 @@ class Part(StrEnum):
 @dataclass
 class SplitConfig:
     kind: SplitKind = setting(SplitKind.stratified, "|".join(SplitKind))
-    val: float = setting(0.2, "share of the validation part")
-    test: float = setting(0.1, "share of the test part; the rest is the training part")
+    val: float = setting(0.2, "share of the validation part; no effect on kind=table")
+    test: float = setting(
+        0.1, "share of the test part; the rest is for training; no effect on corpus, folds, table"
+    )
     seed: int = setting(0, "seed of the split alone, so that `seed` can vary for one split")
     held_out: list[str] = setting([], "kind=corpus: corpora used for testing only")
     train_speakers: list[str] = setting(
         [], "kind=cross_speaker: speakers to train and validate on; []: all others"
     )
     test_speakers: list[str] = setting([], "kind=cross_speaker: speakers to test on")
-    folds: int = setting(5, "kind=folds: number of folds over speakers")
+    folds: int = setting(FOLDS, "kind=folds: number of folds over speakers")
     fold: int = setting(1, "kind=folds: the test fold, from 1")
     scheme: str | None = setting(
         None, "kind=folds: published folds, " + ", ".join(schemes(CORPORA))
@@ -76,6 +81,7 @@ class SplitConfig:
                 ("train_speakers", SplitKind.cross_speaker, self.train_speakers),
                 ("test_speakers", SplitKind.cross_speaker, self.test_speakers),
                 ("fold", SplitKind.folds, self.fold > 1),
+                ("folds", SplitKind.folds, self.folds != FOLDS),
             ):
                 rule = f"has no effect without split={kind}"
                 require(not given or self.kind == kind, f"split.{key}", getattr(self, key), rule)
@@ -88,5 +94,7 @@ class SplitConfig:
         require(self.scheme in known, "split.scheme", self.scheme, rule)
         last = max(len(corpus.folds.get(self.scheme, ())) for corpus in CORPORA.values())
         require(self.fold <= last, "split.fold", self.fold, f"from 1 to {last}")
+        rule = f"has no effect with split.scheme={self.scheme}, which has its own folds"
+        require(self.folds == FOLDS, "split.folds", self.folds, rule)
         used = self.kind == SplitKind.folds or self.manifest is not None
         require(used, "split.scheme", self.scheme, "has no effect without split=folds")

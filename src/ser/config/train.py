@@ -98,7 +98,10 @@ class TrainConfig:
         require(not balanced or adjusted == 0, "model.logit_adjustment", adjusted, rule)
 
     def check_files(self) -> None:
-        """Raise UserError for missing files and folders, and for what no training may have."""
+        """Raise UserError for missing files and folders.
+
+        Also for settings that a new training may not have, although older checkpoints have them.
+        """
         named = self.output_dir.strip() not in ("", "???")
         require(named, "output_dir", self.output_dir, "name the folder of the run")
         self.check_fitted_weights()

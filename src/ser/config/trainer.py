@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ser.config.fields import setting
-from ser.config.precision import Precision
+from ser.config.precision import Precision, name_precision
 from ser.errors import require
 
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps", "tpu")
@@ -24,7 +24,8 @@ class TrainerConfig:
     strategy: str = setting("auto", "auto, ddp, ddp_find_unused_parameters_true, ...")
     num_nodes: int = setting(1, "number of machines")
     precision: str = setting(
-        "auto", "auto: bf16-mixed if the device supports it; " + "|".join(PRECISIONS[1:])
+        "auto",
+        "auto: bf16 if the device supports it; fp32|bf16|fp16, or a name of Lightning's",
     )
     max_epochs: int = setting(20, "maximum number of epochs; -1: no limit")
     min_epochs: int | None = setting(None, "minimum number of epochs; null: none")
@@ -49,6 +50,7 @@ class TrainerConfig:
     profiler: str | None = setting(None, "simple, advanced or pytorch; null: none")
 
     def __post_init__(self) -> None:
+        self.precision = name_precision(self.precision)
         for key, known in (("accelerator", ACCELERATORS), ("precision", PRECISIONS)):
             value = getattr(self, key)
             require(value in known, f"trainer.{key}", value, f"choose one of {', '.join(known)}")

@@ -15,6 +15,7 @@ from ser.inference.prediction import (
     Failure,
     Prediction,
     WindowPrediction,
+    abstains,
     average,
     best,
 )
@@ -104,7 +105,7 @@ class PendingRecording:
         )
         means = average([window.probabilities for window in windows])
         emotion = best(means)
-        abstained = threshold is not None and means[emotion] < threshold
+        abstained = abstains(threshold, means[emotion])
         whole = len(windows) == 1 and windows[0].start == 0 and windows[0].end == self.seconds
         return Prediction(
             path=self.path,

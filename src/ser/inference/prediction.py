@@ -109,6 +109,11 @@ def best(probabilities: Probabilities) -> str:
     return max(probabilities, key=probabilities.__getitem__)
 
 
+def abstains(threshold: float | None, confidence: float) -> bool:
+    """Whether the highest probability of a recording is below the threshold of the model."""
+    return threshold is not None and confidence < threshold
+
+
 def average(several: Sequence[Probabilities]) -> Probabilities:
     return {name: sum(each[name] for each in several) / len(several) for name in several[0]}
 

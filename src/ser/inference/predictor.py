@@ -17,7 +17,7 @@ from ser.errors import UserError
 from ser.inference.embeddings import embed
 from ser.inference.load import TrainedModel, load_trained
 from ser.inference.pending import Compute, PendingRecording, collect, open_ahead
-from ser.inference.prediction import AdaptedTo, Failure, Prediction
+from ser.inference.prediction import AdaptedTo, Failure, Prediction, abstains
 from ser.inference.runner import NetworkRunner, choose_device
 from ser.inference.settings import Pool, WindowConfig
 from ser.inference.vad import has_speech, load_detector
@@ -93,16 +93,16 @@ class Predictor:
         """The predictor of a run folder, a .ckpt, an exported Hugging Face folder, or a hub name.
 
         `device` is auto (an accelerator if there is one), cpu, cuda, cuda:1 or mps. Probabilities
-        are calibrated if a temperature was fitted, unless `raw`. `precision` is fp32, bf16 or auto:
-        bf16 where it changes almost nothing, as in the commands. Predictions are averages over the
-        playback `speeds`. Raises UserError if the source is not such a model. Pickled code is never
-        run.
+        are calibrated if a temperature was fitted, unless `raw`. `precision` is fp32, bf16, fp16
+        or auto: bf16 where it changes almost nothing, as in the commands. Predictions are
+        averages over the playback `speeds`. Raises UserError if the source is not such a model.
+        Pickled code is never run.
         """
         return cls(load_trained(source), device, raw=raw, precision=precision, speeds=speeds)
 
     def abstains(self, confidence: float) -> bool:
         """Whether the highest probability of a recording is below the threshold of the model."""
-        return self.threshold is not None and confidence < self.threshold
+        return abstains(self.threshold, confidence)
 
     def __call__(
         self,

@@ -4,7 +4,7 @@ Utterances of one speaker are not independent, so the unit of resampling is the 
 is a jackknife: each speaker is left out in turn, the variance comes from the scores without it, and
 the quantile from a t distribution (the CR3 variance of MacKinnon, Nielsen and Webb, 2023,
 "Cluster-robust inference: a guide to empirical practice"). A percentile bootstrap over speakers
-covers the true score in 73 % of cases with 3 speakers and in 84 % with 5, although 95 % is claimed.
+covers the true score in 73% of cases with 3 speakers and in 84% with 5, although 95% is claimed.
 The jackknife covers it in 94 to 97 % from 3 speakers on (`tests/unit/metrics/test_coverage.py`).
 
 - Scores between 0 and 1 are transformed by the logit and log losses by the logarithm, so that
@@ -34,7 +34,7 @@ NO_SPREAD = 1e-9  # a smaller standard error is rounding: all speakers have the 
 
 @dataclass(frozen=True)
 class Interval:
-    """The ends of a 95 % confidence interval."""
+    """The ends of a 95% confidence interval."""
 
     low: float
     high: float

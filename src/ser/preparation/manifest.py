@@ -58,7 +58,8 @@ class Reason(StrEnum):
 class Manifest:
     """Utterances (one row each, COLUMNS), dropped files (DROPPED_COLUMNS), and their corpora.
 
-    `content` is a hash of the samples; `recording` is that of the recording it is a copy of.
+    `content` is a hash of the samples. Copies of one recording share `recording`: the `content` of
+    one of them.
     `corpora` has a row for each corpus (CORPUS_COLUMNS). Columns that do not apply are empty:
     `agreement` and `perceived` without votes, `start` and `end` for whole files.
     """

@@ -84,7 +84,7 @@ def open_cache(data: DataConfig, cache: AudioCache | None) -> AudioCache:
 
 
 def clean(manifest: Manifest, data: DataConfig, cache: AudioCache) -> Manifest:
-    """Decode a labelled manifest and drop what cannot or shall not be used."""
+    """The manifest with its files decoded, without unusable files, duplicates and excluded rows."""
     manifest = deduplicate(measure(manifest, cache), contents=data.deduplicate)
     manifest = labelling.leave_out(manifest, data)
     table = manifest.utterances.sort_values("id", ignore_index=True)

@@ -4,6 +4,7 @@ import logging
 
 from lightning import Trainer
 
+from ser.config.precision import name_precision
 from ser.config.train import TrainConfig
 from ser.training.module import EmotionClassifier
 
@@ -38,7 +39,7 @@ def announce(trainer: Trainer, module: EmotionClassifier) -> None:
     log.info(
         "Training %s of %s parameters on %s in %s precision",
         *(count_millions(trained), count_millions(total)),
-        *(describe_devices(trainer), trainer.precision),
+        *(describe_devices(trainer), name_precision(str(trainer.precision))),
     )
 
 

@@ -16,6 +16,7 @@ from torch.nn.utils import clip_grad_norm_, get_total_norm
 from transformers import get_scheduler
 
 from ser.config.model import Schedule
+from ser.config.precision import LIGHTNING, Precision
 from ser.data.dataset import Batch
 from ser.errors import UserError
 from ser.metrics.calibration import TemperatureFit, fit_temperature
@@ -134,7 +135,7 @@ class EmotionClassifier(LightningModule):
         if infinite:
             raise TrainingError(
                 f"the logits of {infinite} validation utterances are not finite; try"
-                " trainer.precision=32-true, and check these files"
+                " trainer.precision=fp32, and check these files"
             )
         groups = None if self.speakers is None else self.speakers[rows.numpy()]
         self.temperature_fit = fit_temperature(logits.numpy(), labels.numpy(), groups)
@@ -171,7 +172,7 @@ class EmotionClassifier(LightningModule):
         raise TrainingError(
             f"training diverged in epoch {self.current_epoch + 1}: the weights are not finite; try"
             f" a lower model.lr (now {self.config.lr}), a longer model.warmup_ratio, or"
-            " trainer.precision=32-true; the checkpoints of the last validation are kept"
+            " trainer.precision=fp32; the checkpoints of the last validation are kept"
         )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -194,8 +195,6 @@ class EmotionClassifier(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Fill in the weights that the checkpoint only refers to: the network has them already."""
-        self.temperature = checkpoint.get("temperature")
-        self.threshold = checkpoint.get("threshold")
         state = checkpoint["state_dict"]
         if KEY in checkpoint:
             reference, own = BackboneReference.from_plain(checkpoint[KEY]), self.state_dict()
@@ -211,7 +210,10 @@ class EmotionClassifier(LightningModule):
             groups.append(heads | {"weight_decay": self.config.weight_decay})
         # The fused kernel needs one pass instead of four, half the time even on a CPU. But in
         # fp16 Lightning 2.6 would leave its gradients scaled, and clipping would see them so.
-        fused = self.device.type in ("cpu", "cuda") and self.trainer.precision != "16-mixed"
+        fused = (
+            self.device.type in ("cpu", "cuda")
+            and self.trainer.precision != LIGHTNING[Precision.fp16]
+        )
         optimizer = torch.optim.AdamW(groups, lr=self.config.lr, fused=fused)
         steps = self.trainer.estimated_stepping_batches
         finite = 0 if steps == float("inf") else int(steps)

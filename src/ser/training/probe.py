@@ -1,7 +1,7 @@
 """Linear probes of all layers of a frozen backbone, to choose the layer to train on.
 
 One pass over the clips caches the pooled states of all layers. The layer and its regularisation
-are chosen by cross-validation over the speakers of the training part.
+are chosen by cross-validation inside the training part, over speakers or corpora (`fit_folds`).
 """
 
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ from lightning import seed_everything
 from numpy.typing import NDArray
 
 from ser.audio.cache import AudioCache
-from ser.config.model import PROBED, HeadFit, Mode, Standardize
+from ser.config.model import PROBED, SEARCHED, HeadFit, Mode, Standardize
 from ser.config.plain import key_of
 from ser.config.train import TrainConfig
 from ser.models.hidden_states import Stored
@@ -64,7 +64,7 @@ class ProbeResult:
     def training_overrides(self) -> list[str]:
         """The overrides that train the head of the best layer."""
         best = self.best
-        kept = [word for word in self.command if key_of(word) not in PROBED]
+        kept = [word for word in self.command if key_of(word) not in (*PROBED, *SEARCHED)]
         layers = ",".join(map(str, best.layers))
         where = ["model.layer=null", f"model.join_layers=[{layers}]"]
         if len(best.layers) == 1:

@@ -228,7 +228,7 @@ def find_changed(config: TrainConfig, settings: Mapping[str, Any]) -> set[str]:
 
 
 def finish_epoch(trainer: Trainer, module: EmotionClassifier, data: EmotionDataModule) -> None:
-    """Validate and save what was trained since the last validation, if there was none after it."""
+    """Validate, and save checkpoints, if the last steps came after the last validation."""
     callback: Any = trainer.checkpoint_callback
     if callback is None or module.validated_step == trainer.global_step:
         return

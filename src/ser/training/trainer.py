@@ -140,6 +140,6 @@ def explain_memory(error: torch.OutOfMemoryError, batch_size: int, accumulated: 
     return (
         f"the GPU has too little memory ({reason}): try data.batch_size={smaller}"
         f" trainer.accumulate_grad_batches={more} (the same optimiser steps), a smaller"
-        " data.max_seconds, model.gradient_checkpointing=true, trainer.precision=bf16-mixed, or"
+        " data.max_seconds, model.gradient_checkpointing=true, trainer.precision=bf16, or"
         " model=lora"
     )

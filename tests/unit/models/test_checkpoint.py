@@ -1,6 +1,5 @@
 """Checkpoints: what they hold, and one UserError for each that is damaged or crafted."""
 
-import os
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from hostile import Attack
 
 from ser.config.data import DataConfig
 from ser.config.model import Mode
@@ -239,16 +239,6 @@ def test_every_flipped_bit_of_a_weight_or_a_setting_is_found(content, save):
         path.write_bytes(changed)
         with pytest.raises(UserError, match="checksum"):
             Checkpoint.open(path)
-
-
-class Attack:
-    """Creates a folder when it is unpickled."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.folder),)
 
 
 @pytest.mark.parametrize("key", ["callbacks", "hyper_parameters", "state_dict"])

@@ -5,6 +5,7 @@ import io
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from served import write_noise
 
 from ser.config.backbone import BackboneConfig
 from ser.config.model import ModelConfig
@@ -33,7 +34,7 @@ def service():
     service.close()
 
 
-def test_a_recording_is_cut_into_windows_that_fit_at_every_speed(service, write_noise):
+def test_a_recording_is_cut_into_windows_that_fit_at_every_speed(service):
     assert service.model_info.whole_seconds == SECONDS / 2
     with ThreadPoolExecutor() as thread:  # the browser of other tests has a loop in this one
         predicted = service.predict(io.BytesIO(write_noise(SECONDS)), None)

@@ -124,7 +124,10 @@ def test_layerdrop_on_several_devices_needs_a_strategy_that_allows_it(tmp_path, 
 
 
 def test_precision_follows_the_device_only_if_it_is_auto():
-    assert resolve_precision(TrainerConfig(precision="16-mixed")) == "16-mixed"
+    for ours, theirs in (("fp32", "32-true"), ("bf16", "bf16-mixed"), ("fp16", "16-mixed")):
+        assert TrainerConfig(precision=theirs).precision == ours
+        assert resolve_precision(TrainerConfig(precision=ours)) == theirs
+    assert TrainerConfig(precision="bf16-true").precision == "bf16-true"
     chosen = resolve_precision(TrainerConfig(accelerator="cpu"))
     fast = torch.cpu._is_avx512_bf16_supported()
     assert chosen == ("bf16-mixed" if fast else "32-true")

@@ -62,7 +62,7 @@ class Guards(Callback):
         message = (
             f"{len(rows)} of the last {count} optimiser steps had a loss or gradient that is not"
             f" finite and were skipped; the first was on {names}. Try a lower model.lr (now"
-            f" {pl_module.config.lr:g}) or trainer.precision=32-true, and check these files"
+            f" {pl_module.config.lr:g}) or trainer.precision=fp32, and check these files"
         )
         if len(rows) == count:
             raise TrainingError(f"{message}; the checkpoints written so far are kept")

@@ -20,7 +20,7 @@ import uvicorn
 from ser.inference.predictor import Predictor
 from ser.serving.server import configure, listen, name_address
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "v0.1" / "exported"
+GOLDEN = Path(__file__).parent / "golden" / "v0.1" / "exported"
 
 
 @cache
