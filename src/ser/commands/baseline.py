@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ser.commands.options import ConfigDir, Overrides
+from ser.commands.options import ConfigDir, Overrides, refuse_settings
 from ser.config.baseline import Classifier, FeatureSet
 from ser.config.fields import require_creatable
 from ser.errors import UserError
@@ -31,6 +31,7 @@ def baseline(
     if output.exists():
         raise UserError(f"--output={output} exists: name a new folder")
     require_creatable("--output", output)
+    refuse_settings(overrides, output_dir="the folder is set by --output")
     from ser.config.compose import compose_command
     from ser.config.train import TrainConfig
 

@@ -18,7 +18,10 @@ def export(
         bool, typer.Option("--raw", help="Without temperature scaling (calibration).")
     ] = False,
     clips: Annotated[
-        list[str] | None, typer.Option(help="Recordings to compare on, instead of noise.")
+        list[str] | None,
+        typer.Option(
+            help="Recordings to compare on; default: validation recordings of the run, or noise."
+        ),
     ] = None,
     push: Annotated[str | None, typer.Option(help="Upload to OWNER/NAME on the hub.")] = None,
 ) -> None:

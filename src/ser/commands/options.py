@@ -108,6 +108,15 @@ Speaker = Annotated[
 ]
 
 
+def refuse_settings(overrides: list[str] | None, **reasons: str) -> None:
+    """Raise UserError for an override of a setting that a command does not use; reasons by key."""
+    from ser.config.plain import key_of  # Hydra, which few commands need
+
+    for word in overrides or []:
+        if reason := reasons.get(key_of(word)):
+            raise UserError(f"{word} has no effect here: {reason}.")
+
+
 def speeds_of(given: list[float] | None) -> tuple[float, ...]:
     """The speeds to average over: those given, else the original one."""
     return tuple(given) if given else (1.0,)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ser.commands.options import ConfigDir, Overrides
+from ser.commands.options import ConfigDir, Overrides, refuse_settings
 from ser.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ def prepare(
     from ser.config.compose import compose_command
     from ser.config.train import TrainConfig
 
+    refuse_settings(overrides, output_dir="the folder is set by --output")
     config = compose_command("train", overrides or [], TrainConfig, config_dir)
     from ser.preparation import (
         prepare as preparation,  # heavy, so only after the config has been checked

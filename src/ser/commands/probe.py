@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ser.commands.options import ConfigDir, Overrides
+from ser.commands.options import ConfigDir, Overrides, refuse_settings
 from ser.config.model import PROBED
 from ser.config.plain import key_of
 from ser.errors import UserError
 
 if TYPE_CHECKING:
     from ser.config.train import TrainConfig
-
-UNUSED = ("output_dir", "ckpt")
 
 
 def probe(
@@ -65,11 +63,12 @@ def probe(
 
 
 def check(overrides: list[str]) -> None:
-    """Raise UserError for a setting that a probe chooses itself."""
+    """Raise UserError for a setting that a probe does not use or chooses itself."""
+    refuse_settings(overrides, output_dir="the folder is set by --output", ckpt="it resumes no run")
     for word in overrides:
         key = key_of(word)
-        if key in (*PROBED, *UNUSED) and word != "model=linear":
-            raise UserError(f"{word}: `ser probe` does not use {key}; leave it out")
+        if key in PROBED and word != "model=linear":
+            raise UserError(f"{word}: `ser probe` sets {key} itself; leave it out")
 
 
 def on_one_device(config: "TrainConfig", typed: list[str]) -> "TrainConfig":

@@ -1,6 +1,7 @@
 """One training job: train, evaluate on request, aggregate the jobs of a sweep so far."""
 
 import logging
+import shutil
 from pathlib import Path
 from typing import Any, cast
 
@@ -74,10 +75,16 @@ def finish(config: TrainConfig, result: TrainResult, sweep: Path | None) -> None
 
 
 def write_aggregate(sweep: Path) -> aggregate.Aggregate | None:
-    """Write the aggregate of the jobs that have ended, unless they have different classes."""
+    """Write the aggregate of the jobs that have ended.
+
+    None if they have different classes, or differ in more than their seeds and splits.
+    """
     runs = aggregate.find_runs(sweep)
     if len({frozenset(run.labels) for run in runs}) > 1:
         log.warning("The jobs in %s have different classes, so they are not aggregated", sweep)
+        return None
+    if not aggregate.repeats(runs):
+        shutil.rmtree(sweep / AGGREGATE, ignore_errors=True)  # of the first job alone
         return None
     whole = aggregate.add_up(runs)
     aggregate.write(whole, sweep / AGGREGATE)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ser.commands.errors import one_line_errors, reporting_stop
-from ser.commands.options import ConfigDir, Overrides
+from ser.commands.options import ConfigDir, Overrides, refuse_settings
 from ser.errors import optional_dependency, require
 from ser.system.terminal import show_logs
 
@@ -29,6 +29,7 @@ def tune(
     from ser.config.train import TrainConfig
     from ser.training.search_space import read_space
 
+    refuse_settings(overrides, output_dir="the folder is set by --folder", ckpt="it resumes no run")
     plain, dimensions = read_space(overrides or [], CONF / "tune.yaml")
     by_default = len(plain) == len(overrides or [])
     if not any(override.startswith("trainer.devices=") for override in plain):

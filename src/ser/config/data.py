@@ -192,6 +192,12 @@ class DataConfig:
             require_file(key, path, f"no such file; {key}=null goes without it")
         self.augment.check_files()
 
+    @property
+    def is_local(self) -> bool:
+        """Whether all data are corpora in local copies, which can be checked without a network."""
+        copies = all(self.paths.get(name) for name in self.corpora)
+        return self.table is None and self.synthetic is None and copies
+
     def check_names(self) -> None:
         """Raise UserError for unknown corpora, and for labels that these corpora cannot have."""
         for key in ("corpora", "paths", "versions"):

@@ -58,11 +58,11 @@ def export_hugging_face(
         predictor = Predictor(model, "cpu", raw=raw)
         save(model, draft, predictor.temperature)
         write_card(source, draft, calibrated=not raw)
-        chosen = collect_clips(clips, predictor)
+        chosen = collect_clips(clips, predictor, source)
         run = (
             TransformersRunner(draft) if portable else Predictor(load_trained(draft), "cpu").logits
         )
-        parity = compare(scaled_logits(predictor), run, chosen)
+        parity = compare(scaled_logits(predictor), run, chosen.waveforms, chosen.kind)
         require_parity(parity, f"the export of {source}")
         if portable:
             return {WEIGHTS: str(parity)}

@@ -23,7 +23,7 @@ from ser.export.onnx_graph import (
     quiet,
 )
 from ser.inference.load import TrainedModel, load_trained
-from ser.inference.parity import collect_clips, compare, require_parity
+from ser.inference.parity import Clips, collect_clips, compare, require_parity
 from ser.inference.predictor import Predictor
 from ser.models.inputs import MIN_SAMPLES, normalize_batch, pad
 from ser.system.atomic import writing_folder
@@ -90,7 +90,7 @@ def export_onnx(
     require_new(folder)
     require_onnx()
     model = load_trained(source)
-    chosen = collect_clips(clips, Predictor(model, "cpu"))
+    chosen = collect_clips(clips, Predictor(model, "cpu"), source)
     with writing_folder(folder) as draft:
         found = write_onnx(model, draft, chosen, raw=raw, int8=int8)
         write_json(draft / "config.json", describe_network(model))
@@ -101,7 +101,7 @@ def export_onnx(
 def write_onnx(
     model: TrainedModel,
     folder: Path,
-    clips: Sequence[Waveform],
+    clips: Clips,
     *,
     raw: bool = False,
     int8: bool = False,
@@ -115,7 +115,9 @@ def write_onnx(
     write_json(folder / "labels.json", describe_interface(model))
     found = {}
     for file in (MODEL, QUANTISED) if int8 else (MODEL,):
-        parity = compare(scaled_logits(predictor), OnnxRunner(folder / file), clips)
+        parity = compare(
+            scaled_logits(predictor), OnnxRunner(folder / file), clips.waveforms, clips.kind
+        )
         require_parity(parity, file, int8=file == QUANTISED)
         found[str(file)] = str(parity)
     return found

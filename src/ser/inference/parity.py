@@ -1,6 +1,7 @@
 """Compare the outputs of an exported model with those of its checkpoint."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
@@ -18,14 +19,17 @@ from ser.audio.recording import (
     name_source,
 )
 from ser.errors import UserError
+from ser.inference.load import find_checkpoint
 from ser.inference.predictor import Predictor
+from ser.inference.run_clips import validation_rows
 from ser.inference.settings import WindowConfig
 from ser.inference.sources import find_all
 from ser.inference.windows import Window, not_silent, read_windows
+from ser.models.checkpoint import run_folder
 from ser.models.inputs import MIN_SAMPLES
 
 TOLERANCE = 1e-3  # of logits
-# Share of clips with the same top class, required of 8-bit weights. Whisper base keeps that of 98 %
+# Share of clips with the same top class, required of 8-bit weights. Whisper base keeps that of 98%
 # of 180 RAVDESS clips, and fewer clips show a share some percent above or below.
 AGREEMENT = 0.95
 SECONDS = (0.25, 0.7, 1.0, 1.9, 3.0, 4.4)
@@ -43,21 +47,25 @@ class LogitParity:
     clips: int
     difference: float
     agreement: float
+    kind: str = "clips"
 
     def __str__(self) -> str:
         return (
-            f"on {self.clips} clips the logits differ by at most {self.difference:.2g},"
+            f"on {self.clips} {self.kind} the logits differ by at most {self.difference:.2g},"
             f" and {self.agreement:.1%} have the same top class"
         )
 
 
-def compare(reference: Runner, exported: Runner, clips: Sequence[Waveform]) -> LogitParity:
-    """Run both on the clips, in batches of several sizes."""
+def compare(
+    reference: Runner, exported: Runner, clips: Sequence[Waveform], kind: str = "clips"
+) -> LogitParity:
+    """Run both on the clips, in batches of several sizes; `kind` says what clips they are."""
     pairs = [(reference(batch), exported(batch)) for batch in make_batches(clips)]
     expected = np.concatenate([pair[0] for pair in pairs])
     found = np.concatenate([pair[1] for pair in pairs])
     same = expected.argmax(1) == found.argmax(1)
-    return LogitParity(len(clips), float(np.abs(expected - found).max()), float(same.mean()))
+    difference = float(np.abs(expected - found).max())
+    return LogitParity(len(clips), difference, float(same.mean()), kind)
 
 
 def make_batches(clips: Sequence[Waveform]) -> Iterator[Sequence[Waveform]]:
@@ -68,19 +76,44 @@ def make_batches(clips: Sequence[Waveform]) -> Iterator[Sequence[Waveform]]:
         start += size
 
 
-def collect_clips(paths: Sequence[str], predictor: Predictor) -> list[Waveform]:
-    """The first clips of recordings, or synthetic ones without paths.
+@dataclass(frozen=True)
+class Clips:
+    """Waveforms to compare on, and what they are: recordings, validation recordings or noise."""
 
-    Silent clips and those shorter than MIN_SECONDS are left out. Raises UserError if none is left.
+    waveforms: Sequence[Waveform]
+    kind: str
+
+
+def collect_clips(paths: Sequence[str], predictor: Predictor, source: str = "") -> Clips:
+    """The first clips of recordings; without paths, those of the run of a model, or else noise.
+
+    `source` names the model. Silent clips and those shorter than MIN_SECONDS are left out. Raises
+    UserError if none of the paths has another.
     """
-    if not paths:
-        return synthesise()
+    if paths:
+        if clips := read_clips(find_all(paths), predictor):
+            return Clips(clips, "recordings")
+        raise UserError(f"--clips={' '.join(paths)}: no sound of {MIN_SECONDS} s or more")
+    with suppress(UserError):  # a recording that was damaged since
+        if clips := read_clips(find_validation(source), predictor):
+            return Clips(clips, "validation recordings")
+    return Clips(synthesise(), "clips of noise")
+
+
+def find_validation(source: str) -> list[str]:
+    """Validation recordings of the run of a model, evenly from all; empty for other models."""
+    checkpoint = find_checkpoint(source) if source else None
+    rows = [] if checkpoint is None else validation_rows(run_folder(checkpoint))
+    chosen = np.linspace(0, len(rows) - 1, min(CLIPS, len(rows))).round().astype(int)
+    return [rows[place]["path"] for place in chosen]
+
+
+def read_clips(recordings: Iterable[Source], predictor: Predictor) -> list[Waveform]:
+    """The first CLIPS clips of recordings that are neither silent nor short."""
     sliding = WindowConfig(predictor.max_seconds, predictor.max_seconds)
-    pieces = (piece for path in find_all(paths) for piece in read_named(path, sliding))
+    pieces = (piece for each in recordings for piece in read_named(each, sliding))
     long = (p.waveform for p in pieces if len(p.waveform) >= MIN_SAMPLES)
-    if clips := list(islice(filter(not_silent, long), CLIPS)):
-        return clips
-    raise UserError(f"--clips={' '.join(paths)}: no sound of {MIN_SECONDS} s or more")
+    return list(islice(filter(not_silent, long), CLIPS))
 
 
 def read_named(source: Source, sliding: WindowConfig) -> Iterator[Window]:
@@ -90,7 +123,8 @@ def read_named(source: Source, sliding: WindowConfig) -> Iterator[Window]:
     except ValueError as error:
         if isinstance(error, AudioError) and error.fault == Fault.SILENT:
             return
-        raise UserError(f"--clips: {name_source(source) or 'standard input'}: {error}") from error
+        name = name_source(source) or "standard input"
+        raise UserError(f"{name} cannot be used to compare models: {error}") from error
 
 
 def synthesise(seed: int = 0) -> list[Waveform]:

@@ -162,10 +162,10 @@ def read_paths(source: str) -> Iterator[str | BinaryIO]:
 def read_rows(source: str, speaker: str = "") -> Iterator[tuple[str | BinaryIO, str | None]]:
     """The recordings of a table, in any of the formats that training reads, with their speakers.
 
-    `speaker` names the column of the speaker; without it, or in empty cells, it is None. Relative
-    paths start at the folder of the table or at the working directory. Raises UserError if the
-    table has no such column, or if it has start or end times, because predictions are made for
-    whole recordings.
+    `speaker` names the column of the speaker; without it, or in empty cells, it is None. The name
+    `speaker` finds columns with usual names too, such as speaker_id. Relative paths start at the
+    folder of the table or at the working directory. Raises UserError if the table has no such
+    column, or if it has start or end times, because predictions are made for whole recordings.
     """
     if not is_hub_name(source) and not Path(source).exists():
         raise UserError(f"{source}: no such table.")
@@ -174,8 +174,8 @@ def read_rows(source: str, speaker: str = "") -> Iterator[tuple[str | BinaryIO, 
     from ser.preparation.tables.raw import clean, is_missing
     from ser.preparation.tables.reader import read_table
 
-    chosen = {"speaker": speaker} if speaker else {}
-    table = read_table(source, (*WANTED, *chosen), chosen)
+    chosen = {"speaker": speaker} if speaker not in ("", "speaker") else {}
+    table = read_table(source, (*WANTED, "speaker") if speaker else WANTED, chosen)
     for name in ("start", "end"):
         if name not in table.rows:
             continue
@@ -187,6 +187,11 @@ def read_rows(source: str, speaker: str = "") -> Iterator[tuple[str | BinaryIO, 
                 " gives a timeline of each recording)"
             )
     speakers: list[str | None] = [None] * len(table.rows)
+    if speaker and "speaker" not in table.rows:
+        raise UserError(
+            f"{source} has no column of the speaker: name one, --adapt=COLUMN, or use a bare"
+            " --adapt for recordings of one speaker"
+        )
     if speaker:
         speakers = [each or None for each in clean(table.rows["speaker"])]
     if table.audio is not None:

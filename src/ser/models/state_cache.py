@@ -139,6 +139,7 @@ def fill(
         missing, pending, size = cache.missing(contents), {}, 0
         if not missing:
             return
+        log.info("Computing hidden states of %s clips", f"{len(missing):,}")  # for log files
         with progress_bar() as progress:
             task = progress.add_task("Computing hidden states", total=len(missing))
             for names, waveforms, mask in batches:

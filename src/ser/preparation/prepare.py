@@ -37,14 +37,19 @@ MOST_LOST = 0.1  # share of files; if more are left out unexpectedly, it is logg
 EXPECTED = (Reason.MIRROR, Reason.OFF_GRAMMAR, Reason.LEFT_OUT, Reason.AMBIGUOUS)
 
 
-def prepare(data: DataConfig, split: SplitConfig, cache: AudioCache | None = None) -> Manifest:
-    """The manifest that a run trains on.
+def prepare(
+    data: DataConfig,
+    split: SplitConfig,
+    cache: AudioCache | None = None,
+    scanned: Manifest | None = None,
+) -> Manifest:
+    """The manifest that a run trains on; `scanned` is the result of `check`, if it was called.
 
     Everything that can be checked without decoding is checked first. After an interruption, or
     while another run does the same, only missing work is done. Raises UserError for what the user
     can fix, and PreparationError, with the manifest so far, once files were decoded.
     """
-    scanned = check(data, split)
+    scanned = check(data, split) if scanned is None else scanned
     built = clean(scanned, data, open_cache(data, cache))
     if data.strict:
         refuse_drops(built)
@@ -140,6 +145,14 @@ def scan_complete(corpus: Corpus, data: DataConfig) -> tuple[download.CorpusSour
         part = scan_corpus(corpus, source.folder)
     if part.utterances.empty:
         raise PreparationError(explain_none(corpus, source.folder, part.dropped), part)
+    if data.paths.get(corpus.name) and len(part.dropped) > len(part.utterances):
+        log.warning(
+            "data.paths.%s=%s: %s of %s files are not named as those of %s, such as %s. Name the"
+            " folder that holds this corpus alone",
+            *(corpus.name, source.folder, f"{len(part.dropped):,}"),
+            f"{len(part.dropped) + len(part.utterances):,}",
+            *(corpus.title, part.dropped["path"].iloc[0]),
+        )
     return source, part
 
 

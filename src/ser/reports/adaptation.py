@@ -27,19 +27,26 @@ def tabulate(found: Adaptation, plain: GroupMetrics) -> Table:
     return Table(columns, rows, strong=("0", "all"))
 
 
-def describe(found: Adaptation) -> str:
-    """How the adapted scores were computed, and the two UARs."""
+def summarize(found: Adaptation) -> str:
+    """The UAR with and without adaptation, in a sentence."""
     low, median, high = found.clips
     clips = count(low) if low == high else f"{low:,} to {high:,} (median {median:,})"
-    unknown = ""
-    if found.unknown:
-        unknown = f" {found.unknown:,} utterances of an unknown {found.by} are not adapted."
     plural = "corpora" if found.by == "corpus" else "speakers"
     groups = f"{found.groups:,} {found.by if found.groups == 1 else plural}"
     return (
         f"Adapted to all unlabelled clips of each {found.by} ({groups}, {clips} clips"
         f" each), the UAR is {fraction(found.overall.scores.uar)} instead of"
-        f" {fraction(found.plain)}. Rows with fewer clips use clips drawn at random. Scores are"
+        f" {fraction(found.plain)}."
+    )
+
+
+def describe(found: Adaptation) -> str:
+    """How the adapted scores were computed, and the two UARs."""
+    unknown = ""
+    if found.unknown:
+        unknown = f" {found.unknown:,} utterances of an unknown {found.by} are not adapted."
+    return (
+        f"{summarize(found)} Rows with fewer clips use clips drawn at random. Scores are"
         f" over all utterances, including those adapted to. Do not compare them with a test on"
         f" single clips: adaptation needs several clips of each {found.by}.{unknown}"
     )

@@ -20,7 +20,7 @@ from ser.reports import html as page
 from ser.reports import texts
 from ser.reports.metrics_json import to_json
 from ser.reports.report import write_table
-from ser.reports.runs import EvaluatedRun, is_report, name_apart, read_run
+from ser.reports.runs import EvaluatedRun, is_report, name_apart, own_words, read_run
 from ser.reports.tables import Table, count, fraction, show_interval
 from ser.reports.terminal import show as print_all
 from ser.system.atomic import write_text
@@ -36,6 +36,12 @@ FOLDS = (
 )
 SEEDS = "The interval of the pooled score covers other speakers, and ± other seeds."
 MIXED = "The runs differ in more than seed or fold, so ± is the deviation between these runs only."
+
+
+def repeats(runs: Sequence[EvaluatedRun]) -> bool:
+    """Whether runs differ in nothing but seeds, folds and other settings of the split."""
+    keys = {key_of(word) for own in own_words(runs) for word in own}
+    return all(key == "seed" or key.startswith("split.") for key in keys)
 
 
 @dataclass(frozen=True)

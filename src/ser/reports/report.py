@@ -210,10 +210,7 @@ def show_scores(result: EvaluationResult, folder: Path) -> None:
     if overall.no_interval:
         show(f"No interval for the UAR: {overall.no_interval}.")
     if result.adaptation is not None:
-        show(f"UAR after adaptation to unlabelled clips of each {result.adaptation.by}:")
-        show(
-            adaptation.tabulate(result.adaptation, overall), adaptation.describe(result.adaptation)
-        )
+        show(adaptation.summarize(result.adaptation))
     if result.left_out:
         show(result.describe_left_out())
     show(result.describe_overlap())

@@ -122,13 +122,18 @@ def name_apart(runs: Sequence[EvaluatedRun]) -> list[str]:
     return name_folders(runs)
 
 
-def own_settings(runs: Sequence[EvaluatedRun]) -> list[str]:
-    """The settings of each run that not all of them have."""
+def own_words(runs: Sequence[EvaluatedRun]) -> list[list[str]]:
+    """The overrides of each run that not all of them have."""
     common = set.intersection(*(set(run.command) for run in runs)) if runs else set()
     return [
-        " ".join(w for w in run.command if w not in common and key_of(w) not in OUTSIDE)
+        [word for word in run.command if word not in common and key_of(word) not in OUTSIDE]
         for run in runs
     ]
+
+
+def own_settings(runs: Sequence[EvaluatedRun]) -> list[str]:
+    """The settings of each run that not all of them have."""
+    return [" ".join(words) for words in own_words(runs)]
 
 
 def name_folders(runs: Sequence[EvaluatedRun]) -> list[str]:

@@ -146,7 +146,7 @@ def mean(jobs: Sequence[JobResult]) -> float:
 
 
 def show(sweep: Sweep) -> None:
-    """Print the table of a sweep and the command that evaluates the chosen job."""
+    """Print the table of a sweep, and the report of the chosen job or the command for it."""
     print_all(f"Sweep {shorten(sweep.folder)}", sweep.tabulate())
     if sweep.unfinished:
         print_all(f"Jobs that have not finished: {sweep.unfinished}.")
@@ -154,11 +154,17 @@ def show(sweep: Sweep) -> None:
         several = any(len(jobs) > 1 for jobs in sweep.groups.values())
         seeds = "Scores are means ± standard deviations over seeds. " if several else ""
         best = f"job {sweep.chosen.folder.name}{', its best seed,' if several else ''}"
-        command = shlex.join(["ser", "evaluate", f"ckpt={shorten(sweep.chosen.folder)}"])
+        report = sweep.chosen.folder / "report" / "report.html"
+        if report.is_file():
+            print_all(
+                f"{seeds}* best on the validation part. Use the test score of {best} only, because"
+                f" the best of several test scores is too optimistic: {shorten(report)}"
+            )
+            return
         print_all(
             f"{seeds}* best on the validation part. Evaluate only {best} on the test part, because"
             " the best of several test scores is too optimistic:"
         )
-        show_command(command)
+        show_command(shlex.join(["ser", "evaluate", f"ckpt={shorten(sweep.chosen.folder)}"]))
     elif not sweep.comparable:
         print_all("The jobs have different data or splits, so their scores are not comparable.")

@@ -1,6 +1,5 @@
 """Recordings to try a model on: the user's own, validation recordings of its run, or tones."""
 
-import csv
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from ser.corpora.synthetic import SyntheticClip, speak
 from ser.errors import UserError
 from ser.inference.load import find_checkpoint
 from ser.inference.predictor import Predictor
+from ser.inference.run_clips import validation_rows
 from ser.inference.sources import is_audio
 from ser.models.checkpoint import run_folder
 from ser.system.files import list_files, printable
@@ -76,30 +76,16 @@ def validation_recordings(run: Path) -> list[tuple[str, str, Path]]:
     Only whole files that still exist, and of corpora whose licence permits local use. Empty if the
     run folder or its manifest does not exist.
     """
-    try:
-        with (run / "manifest.csv").open(newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.DictReader(file) if is_offered(row)]
-    except (OSError, UnicodeDecodeError, csv.Error):
-        return []
     found: dict[str, tuple[str, str, Path]] = {}
-    for row in rows:
-        path = Path(row["path"])
-        if row["emotion"] not in found and path.is_file():
-            found[row["emotion"]] = (row["emotion"], row["corpus"], path)
+    for row in filter(is_offered, validation_rows(run)):
+        found.setdefault(row["emotion"], (row["emotion"], row["corpus"], Path(row["path"])))
     return list(found.values())[:MOST]
 
 
 def is_offered(row: dict[str, str]) -> bool:
-    """Whether a row of a manifest is a whole validation recording that may be played."""
+    """Whether a row of a manifest has an emotion, and may be played."""
     corpus = CORPORA.get(row.get("corpus", ""))
-    return (
-        corpus is not None
-        and corpus.licence.startswith(LOCAL_USE)
-        and row.get("split") == "val"
-        and bool(row.get("emotion") and row.get("path"))
-        and not row.get("start")
-        and not row.get("end")
-    )
+    return corpus is not None and corpus.licence.startswith(LOCAL_USE) and bool(row.get("emotion"))
 
 
 def synthetic_examples(labels: Sequence[str]) -> list[Example]:

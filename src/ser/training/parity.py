@@ -31,7 +31,9 @@ def store_parity(path: Path, data: EmotionDataModule, device: torch.device) -> N
     """
     if not path.is_file() or not computes_bf16(device):
         return
-    parity = measure_parity(path, collect_validation(data), device)
+    clips = collect_validation(data)
+    log.info("Comparing bf16 with fp32 on %s validation clips", len(clips))
+    parity = measure_parity(path, clips, device)
     chosen = Precision.bf16 if parity.good else Precision.fp32
     log.info("Predictions in precision auto will use %s: %s", chosen, parity)
     content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)

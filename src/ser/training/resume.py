@@ -76,7 +76,7 @@ def check_unfinished(
     ckpt, progress = checkpoint.path, checkpoint.content
     place, reason = find_resume_point(progress), ""
     if config.model.only_fits:
-        reason = "its head is fitted"
+        reason = "its head is fitted; `ser evaluate` scores it, and a new output_dir trains another"
     for done, key in ((place.epoch, "max_epochs"), (progress["global_step"], "max_steps")):
         limit = getattr(config.trainer, key)
         if limit != -1 and done >= limit:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from ser.models.build import (
 from ser.models.checkpoint import Checkpoint, CheckpointMetadata
 from ser.models.finetuning import set_trainable
 from ser.preparation.manifest import Manifest, keeping_dropped
-from ser.preparation.prepare import prepare
+from ser.preparation.prepare import check, prepare
 from ser.system.libraries import allow_tf32, silence_warnings
 from ser.system.signals import STOP_SIGNALS
 from ser.training import provenance
@@ -86,9 +86,14 @@ def train(
     rank_zero_only(warn_of_ignored)(config)
     # Before the data, to fail early.
     trainer = build_trainer(config, callbacks)
+    scanned = None
+    if config.data.is_local:  # before the hub, which may have to be waited for
+        with keeping_drops(config):
+            scanned = check(config.data, config.split)
     describe_network(config.model, config.data.label_space)
     cache = AudioCache(Path(config.data.cache_dir))
-    manifest = prepare_data(config, cache)
+    with keeping_drops(config):
+        manifest = prepare(config.data, config.split, cache, scanned)
     rank_zero_only(on_prepared)(manifest)
     module, data = build(config, manifest, cache)
     module.criterion = module.criterion if loss is None else loss
@@ -109,13 +114,12 @@ def train(
         return conclude(trainer, config)
 
 
-def prepare_data(config: TrainConfig, cache: AudioCache) -> Manifest:
-    """The split manifest. If the data cannot be used, a new run lists the files in dropped.csv.
+def keeping_drops(config: TrainConfig) -> AbstractContextManager[Any]:
+    """If the data cannot be used, a new run lists the files in dropped.csv.
 
     A resumed run keeps the dropped.csv that is in its folder.
     """
-    with nullcontext() if config.ckpt else keeping_dropped(Path(config.output_dir)):
-        return prepare(config.data, config.split, cache)
+    return nullcontext() if config.ckpt else keeping_dropped(Path(config.output_dir))
 
 
 def build(

@@ -303,6 +303,10 @@ def test_speakers_come_from_a_column(tmp_path, suffix):
     assert speakers == ["anna", None, "ben"]
     with pytest.raises(UserError, match="who"):
         find_with_speakers([str(table)], "speaker_name")
+    with pytest.raises(UserError, match="--adapt"):
+        find_with_speakers([str(table)], "speaker")
+    table.write_text("path,Speaker_ID\na.wav,anna\nb.wav,ben\n")
+    assert find_with_speakers([str(table)], "speaker")[1] == ["anna", "ben"]
 
 
 def test_a_recording_that_is_read_as_the_value_of_adapt_is_an_error():

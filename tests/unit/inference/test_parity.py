@@ -1,9 +1,11 @@
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
+from ser.audio.decode import load
 from ser.inference.parity import (
     LogitParity,
     collect_clips,
@@ -61,7 +63,7 @@ def test_parity_is_required(parity, int8, good):
 
 @pytest.mark.parametrize(
     ("samples", "message"),
-    [(None, "gone.wav: no such file"), (8000, "no sound of 0.25 s")],
+    [(None, "gone.wav .*: no such file"), (8000, "no sound of 0.25 s")],
 )
 def test_clips_that_cannot_be_compared_are_named(samples, message, tmp_path):
     path = tmp_path / "gone.wav"
@@ -69,3 +71,17 @@ def test_clips_that_cannot_be_compared_are_named(samples, message, tmp_path):
         soundfile.write(path, np.zeros(samples), 16_000)
     with pytest.raises(ValueError, match=message):
         collect_clips([str(path)], SimpleNamespace(max_seconds=8.0))  # pyright: ignore
+
+
+def test_without_recordings_those_of_the_validation_part_are_compared(tmp_path, write_tone):
+    paths = {part: write_tone(tmp_path / f"{part}.wav", 440) for part in ("train", "val")}
+    rows = [f"{path},{part},," for part, path in paths.items()]
+    rows += [f"{tmp_path / 'gone.wav'},val,,", f"{paths['val']},val,0.1,0.4"]
+    (tmp_path / "manifest.csv").write_text("\n".join(["path,split,start,end", *rows]))
+    (tmp_path / "best.ckpt").touch()
+    predictor: Any = SimpleNamespace(max_seconds=8.0)
+    found = collect_clips([], predictor, str(tmp_path))
+    assert (len(found.waveforms), found.kind) == (1, "validation recordings")
+    np.testing.assert_array_equal(found.waveforms[0], load(paths["val"]))
+    paths["val"].write_bytes(b"RIFF, damaged since")
+    assert collect_clips([], predictor, str(tmp_path)).kind == "clips of noise"

@@ -294,3 +294,15 @@ def test_200_000_rows_need_less_than_a_gibibyte(tmp_path):
         print(kind, measured)
         assert measured["rows"] == 200_000
         assert measured["gib"] < 1
+
+
+def test_a_folder_of_several_corpora_is_named(compose_config, corpora, caplog):
+    """The files of the other corpora are dropped, and more of them than are kept."""
+    paths = ["data=savee", f"data.paths.savee={corpora}", "output_dir=x"]
+    config = compose_config("data.synthetic=null", *paths)
+    assert set(check(config.data, config.split).utterances["corpus"]) == {"savee"}
+    assert "data.paths.savee" in caplog.text
+    caplog.clear()
+    config = compose_config("data.synthetic=null", *paths, f"data.paths.savee={corpora / 'savee'}")
+    check(config.data, config.split)
+    assert not caplog.text

@@ -169,6 +169,21 @@ def test_a_comparison_is_printed_and_written(write_run, tmp_path, capsys, monkey
     assert {row.count(" | ") for row in rows[4:]} == {3}
 
 
+@pytest.mark.parametrize(
+    ("commands", "pooled"),
+    [
+        (("seed=0 model.lr=1", "seed=1 model.lr=1"), True),
+        (("split.held_out=[tess] seed=0", "split.held_out=[savee] seed=1"), True),
+        (("model.lr=1 seed=0", "model.lr=2 seed=0"), False),
+        (("data=ravdess", "data=tess"), False),
+    ],
+)
+def test_only_repetitions_are_pooled(write_run, tmp_path, commands, pooled):
+    for number, command in enumerate(commands):
+        write_run(str(number), right=0.5, seed=number, command=tuple(command.split()))
+    assert aggregate.repeats(aggregate.find_runs(tmp_path)) == pooled
+
+
 def test_folds_are_pooled(write_run, tmp_path):
     for fold in range(3):
         speakers = range(10 * fold, 10 * fold + 10)

@@ -92,7 +92,7 @@ def match_times(found: dict[str, str], free: list[str]) -> None:
 
 
 def find_chosen(table: RawTable, name: str, header: str) -> str:
-    """The column that `data.columns` names, also with other case or punctuation.
+    """The column that `data.columns` or `--adapt` names, also with other case or punctuation.
 
     Raises UserError if there is none, or more than one.
     """
@@ -102,7 +102,7 @@ def find_chosen(table: RawTable, name: str, header: str) -> str:
             return matches[0]
     hint = suggest(header, table.header)
     raise UserError(
-        f"data.columns.{name}={header}: {table.name} has no such column, only"
+        f"{table.name} has no column {header!r} for the {name}, only"
         f" {show_columns(table.header)}{hint}"
     )
 

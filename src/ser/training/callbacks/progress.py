@@ -54,17 +54,17 @@ class EpochLog(Callback):
         loss, accuracy, uar = (
             values.get(f"val/{name}", float("nan")) for name in ("loss", "accuracy", "uar")
         )
-        scores = [f"accuracy {accuracy:.3f}", f"UAR {uar:.3f}"]
+        scores = [f"UAR {uar:.3f}", f"accuracy {accuracy:.3f}"]
         if not trainer.optimizers:  # of a fitted head
-            log.info("Validation: %s", ", ".join([f"loss {loss:.3f}", *scores]))
+            log.info("Validation: loss %.3f, %s", loss, ", ".join(scores))
             return
         losses = f"val loss {loss:.3f}"
         if self.batches:  # none if a run is resumed just before a validation
-            losses = f"loss {float(self.loss) / self.batches:.3f} (val {loss:.3f})"
+            losses = f"train loss {float(self.loss) / self.batches:.3f}, {losses}"
         self.loss, self.batches = 0.0, 0
         parts = [
             f"epoch {self.epoch}: {losses}",
-            *scores,
+            *(f"val {score}" for score in scores),
             f"best {self.best:.3f}",
             f"next lr {trainer.optimizers[0].param_groups[0]['lr']:.1e}",
             f"{time.monotonic() - self.started:.0f} s",

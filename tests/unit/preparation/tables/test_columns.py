@@ -54,5 +54,5 @@ def test_chosen_columns_come_before_guesses(read):
 
 
 def test_a_chosen_column_that_is_missing_is_an_error_with_a_suggestion(read):
-    with pytest.raises(UserError, match=r"data\.columns\.path=file_nam.*did you mean file_name"):
+    with pytest.raises(UserError, match=r"file_nam.*path.*did you mean file_name"):
         read("file_name,emotion", {"path": "file_nam"})
