@@ -16,7 +16,7 @@ quickstart: $(VENV)/run.done ## train and evaluate on synthetic corpora, in abou
 	@echo
 	@echo "The run is in $(RUN). Next, after 'source $(BIN)/activate':"
 	@echo "  tensorboard --logdir runs                    learning curves and confusion matrices"
-	@echo "  ser predict data/synthetic/tess --ckpt $(RUN)     predict the emotion in recordings"
+	@echo "  ser predict data/synthetic/savee --ckpt $(RUN)     predict the emotion in recordings"
 	@echo "  ser train --help                             all settings"
 	@echo "  ser train                                    four corpora, wav2vec2-large-xlsr-53, on a GPU"
 

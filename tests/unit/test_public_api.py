@@ -1,5 +1,6 @@
 """The names that `ser` exports, and how it is imported."""
 
+import importlib
 import subprocess
 import sys
 
@@ -9,8 +10,11 @@ import ser
 
 
 @pytest.mark.parametrize("name", ser.__all__)
-def test_every_exported_name_exists(name):
-    assert getattr(ser, name) is not None
+def test_every_exported_name_is_that_of_its_module(name):
+    if name in ser.HOMES:
+        home = importlib.import_module(ser.HOMES[name])
+        assert getattr(ser, name) is getattr(home, name)
+        assert getattr(ser, name).__module__ == home.__name__
 
 
 def test_importing_the_package_imports_nothing_heavy():

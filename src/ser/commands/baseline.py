@@ -31,7 +31,8 @@ def baseline(
     if output.exists():
         raise UserError(f"--output={output} exists: name a new folder")
     require_creatable("--output", output)
-    refuse_settings(overrides, output_dir="the folder is set by --output")
+    reasons = {"output_dir": "the folder is set by --output", "ckpt": "it resumes no run"}
+    refuse_settings(overrides, **reasons)
     from ser.config.compose import compose_command
     from ser.config.train import TrainConfig
 

@@ -10,6 +10,7 @@ from ser.commands.errors import reporting_stop
 from ser.commands.hydra_job import launch, typed_overrides
 from ser.config.evaluate import EvaluateConfig
 from ser.config.plain import convert
+from ser.system.libraries import silence_fonts
 
 if TYPE_CHECKING:
     from ser.metrics.scores import Scores
@@ -33,6 +34,7 @@ def run(config: EvaluateConfig) -> "Scores":
 
 
 def evaluate_and_report(config: EvaluateConfig) -> "Scores":
+    silence_fonts()
     # Heavy, so only after the config has been checked.
     from ser.evaluation.evaluate import evaluate, report_folder
     from ser.reports import report

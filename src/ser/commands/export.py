@@ -1,5 +1,6 @@
 """`ser export`"""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -41,5 +42,10 @@ def export(
         found = export_onnx(ckpt, output, clips or [], raw=raw, int8=int8)
     for name, parity in found.items():
         typer.echo(f"{output / name}: {parity}")
+    typer.echo(f"Written: {output}")
+    if to == Target.hf:
+        typer.echo(
+            f"Predict with it: {shlex.join(['ser', 'predict', 'FILES', '--ckpt', str(output)])}"
+        )
     if push is not None:
         typer.echo(f"Uploaded to {hf_export.push(output, push)}")

@@ -20,7 +20,9 @@ BAR = 20  # characters of a probability of 1
 def listen(
     ckpt: Ckpt,
     window: Annotated[float, typer.Option(help="Length of the windows in seconds.")] = 3.0,
-    hop: Annotated[float, typer.Option(help="Seconds between windows.")] = 1.0,
+    hop: Annotated[
+        float | None, typer.Option(help="Seconds between windows; default: 1, or a shorter window.")
+    ] = None,
     input: Annotated[  # noqa: A002 (the name of the option)
         str | None, typer.Option(help="Name or number of the microphone.")
     ] = None,
@@ -35,7 +37,7 @@ def listen(
 
     On a terminal, one line per window; elsewhere, one line of JSON.
     """
-    config = WindowConfig(window, hop)
+    config = WindowConfig(window, min(1.0, window) if hop is None else hop)
     print(f"Loading {ckpt} ...", file=sys.stderr)  # before the imports, which take seconds
     from ser.inference.microphone import import_sounddevice, open_microphone
     from ser.inference.microphone import listen as results

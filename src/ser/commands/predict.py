@@ -80,7 +80,10 @@ class OutputOptions:
 
 
 Sources = Annotated[
-    list[str], typer.Argument(help="Files, folders, globs, tables with a column path, or -.")
+    list[str],
+    typer.Argument(
+        help="Files, folders, globs, tables with a `path` column, or - (standard input)."
+    ),
 ]
 TimelineFormat = Annotated[
     Format | None,
@@ -92,7 +95,7 @@ TimelineFormat = Annotated[
 Output = Annotated[
     Path | None,
     typer.Option(
-        help="File; a folder for timelines of several recordings. Default: standard output."
+        help="File; a folder for timelines of several recordings. Default, or -: standard output."
     ),
 ]
 TopK = Annotated[int | None, typer.Option(min=1, help="Write only the K most probable emotions.")]

@@ -26,7 +26,7 @@ def prepare(
     from ser.config.compose import compose_command
     from ser.config.train import TrainConfig
 
-    refuse_settings(overrides, output_dir="the folder is set by --output")
+    refuse_settings(overrides, output_dir="the folder is set by --output", ckpt="it trains nothing")
     config = compose_command("train", overrides or [], TrainConfig, config_dir)
     from ser.preparation import (
         prepare as preparation,  # heavy, so only after the config has been checked

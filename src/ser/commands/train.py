@@ -17,6 +17,7 @@ from ser.config.plain import convert, key_of
 from ser.config.train import LAST_CHECKPOINT, TrainConfig, find_last_checkpoint
 from ser.errors import require
 from ser.system.files import shorten
+from ser.system.libraries import silence_fonts
 from ser.system.terminal import wrap
 
 NEW_EACH_TIME = frozenset({"output_dir", "ckpt"})  # settings that a resumed run does not inherit
@@ -33,6 +34,7 @@ def main(words: list[str] | None = None) -> None:
 
 def job(composed: DictConfig) -> float:
     config = convert(settle(composed), TrainConfig)
+    silence_fonts()
     with reporting_stop(lambda: describe_resume(Path(config.output_dir))):
         # Heavy, so only after the config has been checked.
         from ser.commands.training_job import run

@@ -76,8 +76,8 @@ def rename_deprecated(config: DictConfig) -> list[str]:
         for name, node in (config.get(group) or {}).items():
             target = node.get("_target_") if isinstance(node, DictConfig) else None
             if target in DEPRECATED_TARGETS:
-                node["_target_"] = DEPRECATED_TARGETS[target]
-                messages.append(f"{group}.{name}._target_={target} is deprecated")
+                new = node["_target_"] = DEPRECATED_TARGETS[target]
+                messages.append(f"{group}.{name}._target_={target} is deprecated; use {new}")
     return messages
 
 

@@ -18,25 +18,26 @@ class Precision(StrEnum):
         return ALIASES.get(str(value))
 
 
+# Names of earlier versions and of Lightning.
 ALIASES = {
     **dict.fromkeys(("32", "32-true"), Precision.fp32),
     **dict.fromkeys(("bf16-mixed", "bf16-true"), Precision.bf16),
     **dict.fromkeys(("16", "16-mixed", "16-true"), Precision.fp16),
 }
-"""Names of earlier versions and of Lightning."""
-
+# What Lightning calls them. Training keeps its weights in fp32.
 LIGHTNING = {
     Precision.fp32: "32-true",
     Precision.bf16: "bf16-mixed",
     Precision.fp16: "16-mixed",
 }
-"""What Lightning calls them. Training keeps its weights in fp32."""
 
 
 def name_precision(name: str) -> str:
-    """Our name for what Lightning calls a precision; any other name as it is."""
-    ours = {theirs: str(precision) for precision, theirs in LIGHTNING.items()}
-    return ours.get(name, name)
+    """Our name of a precision of training; any other name as it is.
+
+    Lightning's bf16-true and 16-true train weights of that precision, for which we have no name.
+    """
+    return name if name.endswith("16-true") else str(ALIASES.get(name, name))
 
 
 def parse_precision(name: str, key: str) -> Precision:

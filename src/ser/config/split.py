@@ -31,9 +31,11 @@ class Part(StrEnum):
 @dataclass
 class SplitConfig:
     kind: SplitKind = setting(SplitKind.stratified, "|".join(SplitKind))
-    val: float = setting(0.2, "share of the validation part; no effect on kind=table")
+    val: float = setting(
+        0.2, "share of the validation part; not of a table, a scheme with its own, or a manifest"
+    )
     test: float = setting(
-        0.1, "share of the test part; the rest is for training; no effect on corpus, folds, table"
+        0.1, "share of the test part; kind=stratified|speaker|sentence|speaker_sentence only"
     )
     seed: int = setting(0, "seed of the split alone, so that `seed` can vary for one split")
     held_out: list[str] = setting([], "kind=corpus: corpora used for testing only")
@@ -68,6 +70,11 @@ class SplitConfig:
         require(self.fold >= 1, "split.fold", self.fold, "at least 1")
         fits = self.scheme is not None or self.fold <= self.folds
         require(fits, "split.fold", self.fold, f"from 1 to {self.folds}")
+
+    @property
+    def described(self) -> str:
+        """The setting that decides how the data are split."""
+        return f"split={self.kind}" if self.manifest is None else f"split.manifest={self.manifest}"
 
     def check_files(self) -> None:
         """Raise UserError for an unknown scheme or fold, or a missing manifest.

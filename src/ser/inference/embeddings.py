@@ -16,7 +16,6 @@ from ser.inference.prediction import Failure
 from ser.inference.settings import Pool, WindowConfig
 from ser.inference.windows import Window, read_windows
 from ser.models.families.base import SPEECH
-from ser.models.inputs import normalize, pad
 from ser.models.network import EmotionNetwork
 from ser.system.atomic import replacing
 from ser.system.files import printable
@@ -88,7 +87,7 @@ def compute(
     """The valid frames (frames, size) of each window."""
     for start in range(0, len(windows), batch_size):
         waveforms = [each.waveform for each in windows[start : start + batch_size]]
-        values, mask = pad([normalize(w) for w in waveforms] if predictor.normalizes else waveforms)
+        values, mask = predictor.pad(waveforms)
         device = predictor.device
         with torch.inference_mode():
             states, frames = predictor.network.run(values.to(device), mask.to(device), layer)

@@ -14,7 +14,7 @@ from ser.config.hub import may_be_on_hub, without_address
 from ser.errors import HUB_HELP, UserError, first_line
 from ser.inference.ensemble import Ensemble, EnsembleNetwork, check_labels, find_ensemble
 from ser.inference.mistaken import explain_file, explain_folder
-from ser.models.build import UNREADABLE_WEIGHTS, find_family, lacks_extractor
+from ser.models.build import UNREADABLE_WEIGHTS, check_numbers, find_family, lacks_extractor
 from ser.models.checkpoint import UNREADABLE, Checkpoint, explain_labels, not_finite
 from ser.models.network import EmotionNetwork, network_class
 from ser.models.precision import PrecisionParity, read_parity
@@ -219,6 +219,7 @@ def read_pretrained(name: str) -> tuple[Any, Any, EmotionNetwork]:
     try:
         config: Any = AutoConfig.from_pretrained(name)
         family = find_family(config, name)  # raises UserError for an unknown one
+        check_numbers(config.to_dict())
         extractor: Any = (
             family.feature_extractor()
             if lacks_extractor(name)

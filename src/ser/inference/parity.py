@@ -27,6 +27,7 @@ from ser.inference.sources import find_all
 from ser.inference.windows import Window, not_silent, read_windows
 from ser.models.checkpoint import run_folder
 from ser.models.inputs import MIN_SAMPLES
+from ser.system.progress import track
 
 TOLERANCE = 1e-3  # of logits
 # Share of clips with the same top class, required of 8-bit weights. Whisper base keeps that of 98%
@@ -60,7 +61,8 @@ def compare(
     reference: Runner, exported: Runner, clips: Sequence[Waveform], kind: str = "clips"
 ) -> LogitParity:
     """Run both on the clips, in batches of several sizes; `kind` says what clips they are."""
-    pairs = [(reference(batch), exported(batch)) for batch in make_batches(clips)]
+    batches = list(make_batches(clips))
+    pairs = [(reference(each), exported(each)) for each in track(batches, "Comparing outputs")]
     expected = np.concatenate([pair[0] for pair in pairs])
     found = np.concatenate([pair[1] for pair in pairs])
     same = expected.argmax(1) == found.argmax(1)
@@ -94,9 +96,8 @@ def collect_clips(paths: Sequence[str], predictor: Predictor, source: str = "") 
         if clips := read_clips(find_all(paths), predictor):
             return Clips(clips, "recordings")
         raise UserError(f"--clips={' '.join(paths)}: no sound of {MIN_SECONDS} s or more")
-    with suppress(UserError):  # a recording that was damaged since
-        if clips := read_clips(find_validation(source), predictor):
-            return Clips(clips, "validation recordings")
+    if clips := read_clips(find_validation(source), predictor, skip_damaged=True):
+        return Clips(clips, "validation recordings")
     return Clips(synthesise(), "clips of noise")
 
 
@@ -108,10 +109,13 @@ def find_validation(source: str) -> list[str]:
     return [rows[place]["path"] for place in chosen]
 
 
-def read_clips(recordings: Iterable[Source], predictor: Predictor) -> list[Waveform]:
+def read_clips(
+    recordings: Iterable[Source], predictor: Predictor, *, skip_damaged: bool = False
+) -> list[Waveform]:
     """The first CLIPS clips of recordings that are neither silent nor short."""
     sliding = WindowConfig(predictor.max_seconds, predictor.max_seconds)
-    pieces = (piece for each in recordings for piece in read_named(each, sliding))
+    read = read_intact if skip_damaged else read_named
+    pieces = (piece for each in recordings for piece in read(each, sliding))
     long = (p.waveform for p in pieces if len(p.waveform) >= MIN_SAMPLES)
     return list(islice(filter(not_silent, long), CLIPS))
 
@@ -125,6 +129,12 @@ def read_named(source: Source, sliding: WindowConfig) -> Iterator[Window]:
             return
         name = name_source(source) or "standard input"
         raise UserError(f"{name} cannot be used to compare models: {error}") from error
+
+
+def read_intact(source: Source, sliding: WindowConfig) -> Iterator[Window]:
+    """The windows of a recording up to where it is damaged."""
+    with suppress(UserError):
+        yield from read_named(source, sliding)
 
 
 def synthesise(seed: int = 0) -> list[Waveform]:

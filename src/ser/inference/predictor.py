@@ -267,11 +267,14 @@ class Predictor:
     def _compute_part(
         self, waveforms: Sequence[Waveform], run: Callable[..., NDArray[np.float32]]
     ) -> NDArray[np.float32]:
-        inputs = [normalize(each) for each in waveforms] if self.normalizes else list(waveforms)
-        values, mask = pad(inputs)
+        values, mask = self.pad(waveforms)
         # Without a mask the result is the same and faster if nothing is padded.
         padding = None if bool(mask.all()) else mask.to(self.device)
         return run(values.to(self.device), padding)
+
+    def pad(self, waveforms: Sequence[Waveform]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Values and mask (batch, time) of waveforms, normalised if the model needs it."""
+        return pad([normalize(each) for each in waveforms] if self.normalizes else list(waveforms))
 
     def embed(
         self,

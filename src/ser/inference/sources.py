@@ -17,7 +17,7 @@ from ser.audio import sniff
 from ser.audio.recording import ChannelSource, name_source
 from ser.audio.sniff import SUFFIXES
 from ser.audio.stream import ADDRESS, count_channels
-from ser.errors import UserError
+from ser.errors import UserError, amount
 from ser.preparation.tables.names import is_hub_name, is_table
 from ser.system.files import is_folder, list_files
 
@@ -110,21 +110,20 @@ def walk(folder: str) -> Iterator[str | BinaryIO]:
     unread: list[str] = []
     files = list_files(Path(folder), lambda error: unread.append(str(error.filename)))
     visible = [path for path in files if not is_hidden(path.relative_to(folder))]
-    found = [str(path) for path in visible if path.suffix.lower() in SUFFIXES]
+    found = [str(path) for path in visible if is_audio(path.relative_to(folder))]
     if not found and any(path.suffix.lower() == ".parquet" for path in visible):
         yield from read_paths(folder)
         return
     skipped = Counter(
         path.suffix.lower() or "no suffix"
         for path in visible
-        if path.suffix.lower() not in SUFFIXES
+        if not is_audio(path.relative_to(folder))
     )
     if skipped:
         counts = ", ".join(f"{count:,} {suffix}" for suffix, count in skipped.most_common(5))
-        noun = "file has" if skipped.total() == 1 else "files have"
         log.warning(
-            "%s: %s %s no suffix of recordings (%s): name them to predict them all the same",
-            *(folder, f"{skipped.total():,}", noun, counts),
+            "%s: skipped %s without the suffix of a recording (%s); name them to predict them",
+            *(folder, amount(skipped.total(), "file"), counts),
         )
     yield from found or unread or [folder]
     yield from unread if found else []

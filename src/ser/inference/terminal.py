@@ -14,6 +14,7 @@ from ser.inference.prediction import (
 )
 
 LABEL = 8  # characters of most emotions
+ENTRY = LABEL + 8  # cells of an emotion with its probability and the space behind it
 
 
 class TableWriter:
@@ -36,8 +37,7 @@ class TableWriter:
         if not self.begun:
             self.begun = True
             self.print_row("recording", "emotion", "most probable", style="bold")
-        width = self.console.width
-        first = max(20, min(60, width - 14 - 18 * self.top_k))
+        width, first = self.console.width, self.path_width
         grid = Table.grid(padding=(0, 2))
         grid.add_column(width=first, no_wrap=True, overflow="ellipsis")
         grid.add_column(width=10, no_wrap=True)
@@ -45,12 +45,23 @@ class TableWriter:
         grid.add_row(Text(shorten(path, first)), emotion, rest)
         self.console.print(grid, style=style)
 
+    @property
+    def path_width(self) -> int:
+        """Cells of the first column: room for names such as those of RAVDESS."""
+        return max(28, min(60, self.console.width - 14 - ENTRY * self.top_k))
+
+    @property
+    def shown(self) -> int:
+        """How many emotions a line has room for, at most `top_k`."""
+        room = self.console.width - self.path_width - 14
+        return max(1, min(self.top_k, (room + 3) // ENTRY))
+
     def write(self, result: Prediction | Failure) -> None:
         path = describe_source(result)
         if isinstance(result, Failure):
             self.print_row(path, Text("failed", "red"), Text(result.error, "red"), wrap=True)
             return
-        shown = most_probable(result.probabilities, self.top_k).items()
+        shown = most_probable(result.probabilities, self.shown).items()
         rest = "   ".join(f"{label:<{LABEL}} {value:4.0%}" for label, value in shown)
         self.print_row(path, Text(result.emotion or "(not confident)", "bold"), Text(rest))
         for segment in result.segments:

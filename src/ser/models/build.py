@@ -28,6 +28,8 @@ from ser.system.files import is_folder
 from ser.system.libraries import silence_hub
 
 log = logging.getLogger(__name__)
+MOST_PARTS = 1000  # layers, heads, strides; to build more would take for ever
+MOST_LABELS = 10_000
 # Files that describe the input of a model; the second one also holds a tokenizer.
 EXTRACTORS = ("preprocessor_config.json", "processor_config.json")
 # Weights that are missing, a Git LFS pointer, or cut off.
@@ -184,14 +186,35 @@ def fetch(kind: Any, backbone: BackboneConfig) -> Any:
         ) from error
 
 
+def check_numbers(plain_config: dict[str, Any]) -> None:
+    """Raise UserError for numbers that no network has, which would hang or fail later."""
+    for key, value in plain_config.items():
+        for number in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(number, bool) or not isinstance(number, int | float):
+                continue
+            possible = math.isfinite(number)
+            if key.endswith(("dropout", "layerdrop", "_prob")):
+                possible = possible and 0 <= number <= 1
+            elif any(word in key for word in ("heads", "stride", "kernel")):
+                possible = 1 <= number <= MOST_PARTS
+            elif key.endswith("layers"):
+                possible = 0 <= number <= MOST_PARTS
+            elif key == "num_labels":
+                possible = 1 <= number <= MOST_LABELS
+            if not possible:
+                raise UserError(f"the configuration of the network has {key}={number}")
+
+
 def restore_network(
     plain_config: dict[str, Any], weights: dict[str, torch.Tensor]
 ) -> EmotionNetwork:
     """The network of a plain configuration with these weights, in evaluation mode.
 
-    Raises ValueError if a weight is missing, unknown or of another shape or kind.
+    Raises ValueError if a weight is missing, unknown or of another shape or kind, and UserError for
+    a configuration that no network has.
     """
     silence_hub()
+    check_numbers(plain_config)
     kind, config = describe_class(plain_config)
     # Without a name nothing is looked up. Random initialisation is skipped, which would take most
     # of the time.

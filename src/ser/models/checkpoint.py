@@ -1,13 +1,15 @@
 """A checkpoint of this project: opened once, read in parts, without running any code in it."""
 
+import math
 import pickle
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
@@ -31,6 +33,7 @@ SCHEMA = 2  # of the metadata; 1 had no `schema` field
 UNREADABLE = (
     *(pickle.UnpicklingError, zipfile.BadZipFile, StrictDataclassError, RuntimeError, KeyError),
     *(TypeError, EOFError, IndexError, AttributeError, ValueError, ArithmeticError, zlib.error),
+    *(ImportError, StopIteration),
 )
 
 
@@ -109,8 +112,9 @@ class Checkpoint:
         try:
             with zipfile.ZipFile(path) as archive:
                 changed = archive.testzip()
-            if changed is not None:
-                raise UserError(f"the checksum of {changed} is wrong")
+                if changed is not None:
+                    raise UserError(f"the checksum of {changed} is wrong")
+                check_storages(archive)
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
             schema = content["hyper_parameters"].get("schema", 1)
             if schema <= SCHEMA:
@@ -130,7 +134,7 @@ class Checkpoint:
 
     @cached_property
     def validation(self) -> Validation:
-        """Raises UserError if the values are not numbers."""
+        """Raises UserError if the values are not numbers, or are impossible."""
         names = {"temperature": "temperature", "uar": "val_uar", "threshold": "threshold"}
         found = {field: self.content.get(key) for field, key in names.items()}
         try:
@@ -140,9 +144,14 @@ class Checkpoint:
             fit = None if fitted is None else TemperatureFit(**fitted)
         except UNREADABLE as error:
             raise damaged(self.path, "its validation results are not numbers") from error
-        temperature = values["temperature"]
-        if temperature is not None and not 0 < temperature < float("inf"):
-            raise damaged(self.path, f"its temperature is {temperature}")
+        possible = {
+            "temperature": lambda value: 0 < value < math.inf,
+            "threshold": lambda value: 0 <= value <= 1,
+            "uar": lambda value: 0 <= value <= 1 or math.isnan(value),
+        }
+        for name, value in values.items():
+            if value is not None and not possible[name](value):
+                raise damaged(self.path, f"its {name} is {value}")
         return Validation(**values, parity=parity, fit=fit)
 
     @property
@@ -192,6 +201,61 @@ class Checkpoint:
         if len(self.metadata.labels) != network.classifier.out_features:
             raise damaged(self.path, "its numbers of labels and outputs differ")
         return network
+
+
+class StorageSizes(pickle.Unpickler):
+    """Reads from the pickle of a checkpoint how large its storages are; nothing is built or run."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        super().__init__(file)
+        self.sizes: dict[str, int] = {}  # in bytes, by the name of the storage
+
+    def find_class(self, module_name: str, global_name: str, /) -> type["Placeholder"]:
+        return type(global_name, (Placeholder,), {})
+
+    def persistent_load(self, pid: Any) -> "Placeholder":
+        _, kind, name, _, number = pid
+        self.sizes[str(name)] = number * item_size(kind.__name__)
+        return Placeholder()
+
+
+@cache
+def item_size(kind: str) -> int:
+    """Bytes of an item of a class of storages: FloatStorage 4, UntypedStorage 1."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch deprecates the classes that its files name
+        return getattr(getattr(torch, kind), "dtype", torch.uint8).itemsize
+
+
+class Placeholder:
+    """Stands for any object of a pickle: takes what pickle gives it, and forgets it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        pass
+
+    def append(self, item: Any) -> None:
+        pass
+
+
+def check_storages(archive: zipfile.ZipFile) -> None:
+    """Raise UserError if a stored tensor is shorter than its description says.
+
+    `torch.load` with `mmap` would read on into the next tensor of the file.
+    """
+    pickled = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
+    with archive.open(pickled) as file:
+        reader = StorageSizes(file)
+        reader.load()
+    folder = pickled.removesuffix(".pkl")
+    for name, size in reader.sizes.items():
+        if archive.getinfo(f"{folder}/{name}").file_size < size:
+            raise UserError(f"{folder}/{name} is shorter than its tensor")
 
 
 def explain_labels(labels: Sequence[object]) -> str:

@@ -108,7 +108,7 @@ def scan(data: DataConfig, *, check_use: bool = False) -> Manifest:
     The table comes first, because it is checked before anything is downloaded. With `check_use`,
     an entry of `data.label_map` without effect is an error.
     """
-    tables = [] if data.table is None else [scan_table(data.table, data, check=check_use)]
+    tables = [] if data.table is None else [scan_table(data.table, data, check_use=check_use)]
     if data.synthetic is not None:
         synthetic.check_stand_ins(data.corpora)
     parts, origins = [], []

@@ -63,7 +63,7 @@ def add_demographics(manifest: Manifest, corpus: Corpus, file: Path) -> Manifest
 def explain_none(corpus: Corpus, folder: Path, dropped: pd.DataFrame) -> str:
     """Why a folder holds no file of a corpus: what was expected and what was found."""
     expected = f", such as {corpus.example}" if corpus.example else ""
-    message = f"data.paths.{corpus.name}={folder} has no file of {corpus.title}{expected}"
+    message = f"{folder} (data.paths.{corpus.name}) has no file of {corpus.title}{expected}"
     if dropped.empty:
         return f"{message}; it has no files at all."
     paths = [Path(path) for path in dropped["path"]]

@@ -3,6 +3,7 @@
 The assignment depends on the seed and on the utterances alone, not on the order of the rows.
 """
 
+import csv
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -58,7 +59,7 @@ def leave_out(manifest: Manifest, config: SplitConfig) -> Manifest:
     if not outside.any():
         return manifest
     reasons = outside.map({True: Reason.NOT_IN_SPLIT.value, False: ""}).astype("str")
-    return manifest.drop(reasons, pd.Series(f"split={config.kind}", outside.index, dtype="str"))
+    return manifest.drop(reasons, pd.Series(config.described, outside.index, dtype="str"))
 
 
 def check_names(corpora: Sequence[str], config: SplitConfig) -> None:
@@ -184,13 +185,15 @@ def split_by_table(table: pd.DataFrame, config: SplitConfig) -> pd.Series:
 
 
 def split_as_before(table: pd.DataFrame, file: Path) -> pd.Series:
-    """The parts of an earlier run, from its manifest.csv.
+    """The parts of an earlier run, from its manifest.csv and the dropped.csv beside it.
 
-    Raises UserError if an utterance is not in it or has another recording there.
+    Utterances that its split left out are in no part again. Raises UserError if an utterance is in
+    neither file or has another recording in the manifest.
     """
     before = read(file.expanduser()).set_index("id")
     parts = table["id"].map(before["split"])
     changed = parts.notna() & (table["id"].map(before["content"]) != table["content"])
+    parts = parts.mask(table["id"].isin(read_left_out(file.expanduser().parent)), "")
     for wrong, problem in ((parts.isna(), "are not in it"), (changed, "were other recordings")):
         if wrong.any():
             example = table.loc[wrong, "id"].iloc[0]
@@ -199,6 +202,16 @@ def split_as_before(table: pd.DataFrame, file: Path) -> pd.Series:
                 f" such as {example}; use the manifest of a run on these data"
             )
     return parts
+
+
+def read_left_out(run: Path) -> set[str]:
+    """The ids of the utterances that the split of a run left out; empty without dropped.csv."""
+    try:
+        with (run / "dropped.csv").open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except FileNotFoundError:
+        return set()
+    return {row["id"] for row in rows if row.get("reason") == Reason.NOT_IN_SPLIT}
 
 
 KINDS: dict[SplitKind, Callable[[pd.DataFrame, SplitConfig], pd.Series]] = {
@@ -230,7 +243,7 @@ def check_emotions(table: pd.DataFrame, config: SplitConfig, labels: Sequence[st
         missing = sorted(counts.index[counts[part] == 0])
         if missing and part not in may_miss:
             raise UserError(
-                f"split={config.kind} leaves the {part} part without {', '.join(missing)}:"
+                f"{config.described} leaves the {part} part without {', '.join(missing)}:"
                 f" {describe(table)} cannot be split in this way; add corpora, change the shares,"
                 " use another split, or choose classes with data.merge or data.labels"
             )

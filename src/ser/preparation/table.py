@@ -1,5 +1,6 @@
 """The user's own corpus: a table of files and their emotions."""
 
+import logging
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -25,29 +26,32 @@ from ser.preparation.tables.names import PART_WORDS
 from ser.preparation.tables.raw import clean, is_missing
 from ser.preparation.tables.reader import Table, read_table
 
+log = logging.getLogger(__name__)
 NUMBERS = ("start", "end", "agreement", "duration")
 GENDERS = {"m": "male", "male": "male", "man": "male", "f": "female", "female": "female",
            "w": "female", "woman": "female"}  # fmt: skip
 UNUSED = "unused"  # the word for no part
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# Times are in days if all are below a quarter of a second, and one is below a millisecond.
+LONGEST_DAYS, SHORTEST = 0.25, 1e-3
 FIRST = 100  # files; if none of them exists, the folder is probably wrong
 
 
-def scan_table(source: str | Path, data: DataConfig, *, check: bool = False) -> Manifest:
+def scan_table(source: str | Path, data: DataConfig, *, check_use: bool = False) -> Manifest:
     """The utterances of a table, one per row.
 
     The columns `path` and `emotion` are required. The others of `TABLE_COLUMNS` are optional:
     `corpus` is the name of the table if missing, `start` and `end` are in seconds, `perceived`
-    holds the listeners' votes (ties as angry:fear), `agreement` is from 0 to 1. With `check`, an
-    entry of `data.label_map` without effect is an error. Raises UserError, which names the row, for
-    what cannot be used.
+    holds the listeners' votes (ties as angry:fear), `agreement` is from 0 to 1. With `check_use`,
+    an entry of `data.label_map` without effect is an error. Raises UserError, which names the row,
+    for what cannot be used.
     """
     table = read_table(source, TABLE_COLUMNS, data.columns)
     rows = read_rows(table)
     labels = LabelMap(data)
     spelled = spell_labels(rows["emotion"], labels)
     check_labels(rows.assign(emotion=spelled), table, labels)
-    if check:
+    if check_use:
         voted = [word for votes in rows["perceived"].unique() for word in votes.split(":")]
         labels.check_used([*spelled.unique(), *filter(None, voted)])
     check_rows(rows, table)
@@ -77,8 +81,24 @@ def read_rows(table: Table) -> pd.DataFrame:
     for name in NUMBERS:
         known = name in table.rows
         rows[name] = read_numbers(clean(rows[name]), name, table) if known else np.nan
+    refuse_days(rows[["start", "end", "duration"]], table)
     ends = rows["start"] + rows["duration"]
     return rows.assign(end=rows["end"].fillna(ends)).drop(columns="duration")
+
+
+def refuse_days(times: pd.DataFrame, table: Table) -> None:
+    """Raise UserError for times in days, as pandas writes timedeltas to Excel."""
+    positive = times.where(times > 0)
+    if positive.max().max() < LONGEST_DAYS:
+        refuse(
+            (positive < SHORTEST).any(axis=1),
+            *(times, table),
+            lambda row: (
+                f"{' and '.join(f'{key} {value:.3g}' for key, value in row.dropna().items())} look"
+                " like days, as pandas writes timedeltas to Excel; write seconds instead, the"
+                " `.dt.total_seconds()` of these columns"
+            ),
+        )
 
 
 def read_numbers(words: pd.Series, name: str, table: Table) -> pd.Series:
@@ -194,6 +214,15 @@ def name_speakers(rows: pd.DataFrame) -> pd.Series:
         (corpus, speaker): f"{corpus}/{speaker.removeprefix(f'{corpus}/')}" if speaker else ""
         for corpus, speaker in pairs.itertuples(index=False, name=None)
     }
+    same = pd.Series(sorted(set(full.values()) - {""}), dtype="str")
+    alike = same.groupby(same.str.casefold()).agg(list)
+    if len(alike) < len(same):
+        first = next(names for names in alike if len(names) > 1)
+        log.warning(
+            "Speakers whose names differ in case only are different speakers: %s; if they are one,"
+            " write the names alike",
+            " and ".join(first),
+        )
     keys = zip(rows["corpus"], rows["speaker"], strict=True)
     return pd.Series([full[key] for key in keys], rows.index, dtype="str")
 

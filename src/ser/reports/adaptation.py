@@ -34,7 +34,7 @@ def summarize(found: Adaptation) -> str:
     plural = "corpora" if found.by == "corpus" else "speakers"
     groups = f"{found.groups:,} {found.by if found.groups == 1 else plural}"
     return (
-        f"Adapted to all unlabelled clips of each {found.by} ({groups}, {clips} clips"
+        f"Adapted to all clips of each {found.by}, without their labels ({groups}, {clips} clips"
         f" each), the UAR is {fraction(found.overall.scores.uar)} instead of"
         f" {fraction(found.plain)}."
     )

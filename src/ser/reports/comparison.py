@@ -38,9 +38,9 @@ DESCRIPTION = ("run", "settings that differ")
 NARROW = ("run", "val UAR", "UAR", "95% interval", "difference", "p", "speakers")
 METHOD = (
     "Differences in UAR are to the first run, over the utterances that both evaluated. p is that of"
-    " a paired permutation test that swaps the predictions of whole speakers; with fewer than 6"
-    f" speakers it is never below {ALPHA}. A star marks p < {ALPHA}. A dash means too few"
-    " or unknown speakers, no utterances in common, or different classes."
+    " a paired permutation test that swaps the predictions of whole speakers. A star marks"
+    f" p < {ALPHA}, for which 6 speakers are needed. A dash marks a value that cannot be computed:"
+    " there are too few or unknown speakers, no utterances in common, or different classes."
 )
 
 
@@ -129,15 +129,17 @@ class Comparison:
     def warnings(self) -> list[str]:
         """What a reader must know before choosing one of the runs."""
         runs = self.runs
-        words = [texts.SYNTHETIC] if any(run.synthetic for run in runs.values()) else []
+        synthetic = [name for name, run in runs.items() if run.synthetic]
+        words = [f"{', '.join(synthetic)}: {texts.SYNTHETIC}"] if synthetic else []
         evaluated = {(run.synthetic, frozenset(run.predictions.index)) for run in runs.values()}
         if len(evaluated) > 1:
             found = self.differences.items()
             shared = [f"{each.utterances:,} of {name}" for name, each in found if each is not None]
             common = " Differences are over the utterances in common with the first run: "
             words.append(
-                "The runs evaluated different utterances, so their scores are not comparable."
-                + (f"{common}{', '.join(shared)}." if shared else "")
+                "The runs evaluated different utterances, so their scores are not comparable: train"
+                " both on one split (split.manifest=RUN/manifest.csv), or evaluate both on the same"
+                " data." + (f"{common}{', '.join(shared)}." if shared else "")
             )
         if len({frozenset(run.labels) for run in runs.values()}) > 1:
             words.append(

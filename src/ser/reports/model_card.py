@@ -100,7 +100,7 @@ def describe_model(metadata: CheckpointMetadata, report: dict[str, Any] | None) 
         datasets=None if facts.synthetic else facts.corpora or None,
         metrics=["accuracy", "recall", "f1"],
         tags=["speech-emotion-recognition", "audio-classification"],
-        model_name=f"speech-emotion-{'-'.join(names)}",
+        model_name=f"speech-emotion-{'-'.join(['synthetic'] if facts.synthetic else names)}",
         eval_results=None if report is None else list_results(report, " and ".join(facts.data)),
     )
 

@@ -195,7 +195,7 @@ def show_run(output_dir: Path, checkpoint: Path | None, monitor: str, score: flo
         kept = f"only {shorten(last)} was saved" if last.exists() else "no checkpoint was saved"
         show(f"Done. No best checkpoint, because nothing was validated; {kept}.")
         return
-    show(f"Best {name_metric(monitor)}: {score:.3f}. Run folder: {shorten(output_dir)}")
+    show(f"Best checkpoint: {name_metric(monitor)} {score:.3f}. Run folder: {shorten(output_dir)}")
     show("Evaluate it with:")
     show_command(shlex.join(["ser", "evaluate", f"ckpt={shorten(output_dir)}"]))
 

@@ -18,7 +18,7 @@ class Limits:
 
     `megabytes` bounds a request body and `audio_seconds` the duration of a recording. At most
     `waiting` short recordings and, separately, `waiting` long ones (more than `SHORT_SECONDS` of
-    audio) are in the queue. `decoders` short and `decoders` long ones are decoded at once.
+    audio) are waiting or in progress, of which `decoders` each are decoded at once.
     `upload_timeout` is the time in seconds to receive a body, `timeout` the time from its last
     byte to the answer. `sessions` is the number of simultaneous live sessions.
     """

@@ -46,7 +46,12 @@ class LiveOptions(BaseModel):
     token: str = ""
     sample_rate: int = Field(ge=8_000, le=192_000)
     window: float = Field(default=3.0, ge=MIN_SECONDS, le=60, allow_inf_nan=False)
-    hop: float = Field(default=1.0, ge=0.1, le=60, allow_inf_nan=False)
+    hop: float | None = Field(default=None, ge=0.1, le=60, allow_inf_nan=False)
+
+    @property
+    def windows(self) -> WindowConfig:
+        """The windows, one per second by default. Raises UserError for a hop above the window."""
+        return WindowConfig(self.window, min(1.0, self.window) if self.hop is None else self.hop)
 
 
 class SessionError(Exception):
@@ -128,7 +133,7 @@ class LiveSession:
             raise SessionError(POLICY, "the first message is not a JSON object")
         try:
             self.options = LiveOptions.model_validate(given)
-            config = WindowConfig(self.options.window, self.options.hop)
+            config = self.options.windows
         except ValidationError as error:
             raise SessionError(POLICY, describe(error.errors(), skip=0)) from error
         except UserError as error:
@@ -138,9 +143,8 @@ class LiveSession:
             authorization
         ):
             raise SessionError(UNAUTHORIZED, "the token is missing or wrong; send it as 'token'")
-        whole = self.service.predictor.longest_window
-        if config.window > whole:
-            raise SessionError(POLICY, f"window: the model takes at most {whole:g} s at once")
+        if problem := self.service.explain_window(config):
+            raise SessionError(POLICY, problem)
         self.windows = LiveWindows(self.options.sample_rate, config)
 
     async def run(self) -> None:
@@ -150,7 +154,7 @@ class LiveSession:
                 "type": "ready",
                 "labels": list(self.service.predictor.labels),
                 "window": self.options.window,
-                "hop": self.options.hop,
+                "hop": self.options.windows.hop,
                 "max_seconds": self.service.limits.audio_seconds,
             }
         )

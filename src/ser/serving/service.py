@@ -84,9 +84,9 @@ class Service:
         recordings are waiting.
         """
         whole = self.predictor.longest_window
-        if windows is not None and windows.window > whole:
-            raise HTTPException(422, f"window: the model takes at most {whole:g} s at once")
         config = windows or WindowConfig(whole, whole)
+        if problem := self.explain_window(config):
+            raise HTTPException(422, problem)
         async with self.decoders.short.enter():
             recording = await self._predict_short(file, config)
         if recording is None:
@@ -96,6 +96,12 @@ class Service:
             raise unusable(result.error)
         self.telemetry.audio.inc(result.seconds)
         return result
+
+    def explain_window(self, config: WindowConfig) -> str:
+        """Why the model cannot take such windows; empty if it can."""
+        whole = self.predictor.longest_window
+        too_long = config.window > whole
+        return f"window: the model takes at most {whole:g} s at once" if too_long else ""
 
     async def _predict_short(self, file: BinaryIO, config: WindowConfig) -> PendingRecording | None:
         """The recording with its predictions; None if it or its windows make a long one."""

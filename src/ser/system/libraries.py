@@ -25,9 +25,14 @@ def silence_hub() -> None:
     logging.getLogger("huggingface_hub").propagate = False  # it has a handler of its own
 
 
+def silence_fonts() -> None:
+    """Hide that matplotlib lists the fonts; call before matplotlib is imported."""
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.WARNING)
+
+
 def silence_warnings() -> None:
     """Hide messages of Lightning about choices that this project made on purpose."""
-    for name in ("lightning.pytorch", "lightning.fabric", "matplotlib.font_manager"):
+    for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in (
         r".*does not have many workers.*",  # the cache reads a batch in a millisecond

@@ -19,7 +19,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from ser.config.callbacks import CheckpointConfig, EarlyStoppingConfig, mode_of
 from ser.config.loggers import MlflowConfig
-from ser.config.precision import LIGHTNING
+from ser.config.precision import LIGHTNING, Precision
 from ser.config.train import TrainConfig
 from ser.config.trainer import TrainerConfig
 from ser.errors import UserError
@@ -125,12 +125,16 @@ def create(settings: Any) -> Any:
 
 def resolve_precision(config: TrainerConfig) -> str:
     """`auto` is bf16 mixed precision if the device computes in it, else full precision."""
+
+    def choose(device: torch.device) -> Precision:
+        return Precision.bf16 if computes_bf16(device) else Precision.fp32
+
     if config.precision != "auto":
         return LIGHTNING.get(config.precision, config.precision)  # pyright: ignore
     if torch.cuda.is_available() and config.accelerator in ("auto", "gpu", "cuda"):
-        return "bf16-mixed" if computes_bf16(torch.device("cuda")) else "32-true"
+        return LIGHTNING[choose(torch.device("cuda"))]
     on_cpu = config.accelerator == "cpu" or not torch.backends.mps.is_available()
-    return "bf16-mixed" if on_cpu and computes_bf16(torch.device("cpu")) else "32-true"
+    return LIGHTNING[choose(torch.device("cpu")) if on_cpu else Precision.fp32]
 
 
 def explain_memory(error: torch.OutOfMemoryError, batch_size: int, accumulated: int) -> str:

@@ -84,4 +84,9 @@ def test_without_recordings_those_of_the_validation_part_are_compared(tmp_path, 
     assert (len(found.waveforms), found.kind) == (1, "validation recordings")
     np.testing.assert_array_equal(found.waveforms[0], load(paths["val"]))
     paths["val"].write_bytes(b"RIFF, damaged since")
+    other = write_tone(tmp_path / "other.wav", 220)
+    with (tmp_path / "manifest.csv").open("a") as file:
+        file.write(f"\n{other},val,,")
+    assert len(collect_clips([], predictor, str(tmp_path)).waveforms) == 1
+    other.unlink()
     assert collect_clips([], predictor, str(tmp_path)).kind == "clips of noise"

@@ -1,6 +1,7 @@
 """Checkpoints: what they hold, and one UserError for each that is damaged or crafted."""
 
 import pickle
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -239,6 +240,45 @@ def test_every_flipped_bit_of_a_weight_or_a_setting_is_found(content, save):
         path.write_bytes(changed)
         with pytest.raises(UserError, match="checksum"):
             Checkpoint.open(path)
+
+
+def test_every_storage_is_as_long_as_its_tensor(content, save, tmp_path):
+    """A shorter one has a correct checksum, and torch would read on into the next tensor."""
+    with zipfile.ZipFile(save(content)) as whole:
+        entries = {entry.filename: whole.read(entry) for entry in whole.infolist()}
+    storages = [name for name in entries if "/data/" in name]
+    assert len(storages) > 20
+    for name in storages:
+        cut = tmp_path / "cut.ckpt"
+        with zipfile.ZipFile(cut, "w", zipfile.ZIP_STORED) as archive:
+            for each, data in entries.items():
+                archive.writestr(each, data[: len(data) // 2] if each == name else data)
+        with pytest.raises(UserError, match=f"{name} is shorter"):
+            Checkpoint.open(cut)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("num_attention_heads", -1), ("num_hidden_layers", 10**9), ("num_labels", 10**9),
+        ("hidden_dropout", float("nan")), ("attention_dropout", 1.5), ("conv_stride", [0] * 7),
+        ("conv_stride", [10**9] * 7), ("layer_norm_eps", float("inf")),
+    ],
+)  # fmt: skip
+def test_numbers_that_no_network_has_are_refused_at_once(content, save, key, value):
+    content["hyper_parameters"]["network"][key] = value
+    with pytest.raises(UserError, match=key):
+        load_checkpoint(Checkpoint.open(save(content)))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("threshold", float("nan")), ("threshold", 2.0), ("threshold", -1), ("val_uar", 5.0),
+     ("temperature", 0.0)],
+)  # fmt: skip
+def test_impossible_validation_results_are_damage(content, save, key, value):
+    with pytest.raises(UserError, match=key.removeprefix("val_")):
+        load_checkpoint(Checkpoint.open(save(content | {key: value})))
 
 
 @pytest.mark.parametrize("key", ["callbacks", "hyper_parameters", "state_dict"])

@@ -60,7 +60,7 @@ def test_files_may_have_numbers_as_keys(tmp_path, write_tone, kind, words):
     (tmp_path / f"map.{kind}").write_text(content)
     pd.DataFrame({"path": ["a.wav", "b.wav"], "emotion": words}).to_csv(tmp_path / "my.csv")
     data = DataConfig(corpora=[], table="x", label_map=str(tmp_path / f"map.{kind}"))
-    done = scan_table(tmp_path / "my.csv", data, check=True)
+    done = scan_table(tmp_path / "my.csv", data, check_use=True)
     assert done.utterances["intended"].tolist() == ["angry", "sad"]
 
 

@@ -124,6 +124,18 @@ def test_a_split_can_be_reused(tmp_path, table, split):
         split(frame, manifest=file)
 
 
+def test_a_split_that_leaves_utterances_out_can_be_reused(tmp_path, spoken):
+    frame = spoken()
+    frame = frame.assign(**{name: "" for name in COLUMNS if name not in frame})
+    empty = pd.DataFrame(columns=pd.Index(DROPPED_COLUMNS))
+    done = assign(Manifest(frame, empty), SplitConfig(kind=SplitKind.speaker_sentence))
+    assert len(done.dropped)
+    done.write(tmp_path)
+    again = assign(Manifest(frame, empty), SplitConfig(manifest=str(tmp_path / "manifest.csv")))
+    assert again.fingerprint == done.fingerprint
+    assert set(again.dropped["id"]) == set(done.dropped["id"])
+
+
 def test_a_configured_class_must_be_in_every_part(table):
     frame = table({"ravdess": 10})
     empty = pd.DataFrame(columns=pd.Index(DROPPED_COLUMNS))

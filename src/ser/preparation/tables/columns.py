@@ -102,7 +102,7 @@ def find_chosen(table: RawTable, name: str, header: str) -> str:
             return matches[0]
     hint = suggest(header, table.header)
     raise UserError(
-        f"{table.name} has no column {header!r} for the {name}, only"
+        f"the table {table.name} has no column {header!r} for the {name}, only"
         f" {show_columns(table.header)}{hint}"
     )
 

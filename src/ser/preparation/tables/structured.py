@@ -2,6 +2,7 @@
 
 import io
 import json
+import zipfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from ser.errors import UserError, optional_dependency
+from ser.errors import UserError, amount, optional_dependency
 from ser.preparation.tables.arrow import spell
 from ser.preparation.tables.columns import guess
 from ser.preparation.tables.delimited import pick
@@ -156,12 +157,15 @@ def read_excel(path: Path) -> RawTable:
         import openpyxl
     try:
         content = io.BytesIO(path.read_bytes())  # given a path, openpyxl insists on its suffix
-        book = openpyxl.load_workbook(content, read_only=True, data_only=True)
+        merged = has_merged_cells(content)
+        book = openpyxl.load_workbook(content, read_only=not merged, data_only=True)
     except Exception as error:  # openpyxl has no common exception for damaged files
         raise UserError(f"{path} is not an Excel workbook (.xlsx): {error}") from error
     sheet = book.worksheets[0]
-    sheet.reset_dimensions()  # other programs may store a range that is too small
+    if not merged:
+        sheet.reset_dimensions()  # other programs may store a range that is too small
     rows = [[spell_json(cell) for cell in row] for row in sheet.iter_rows(values_only=True)]
+    notes = fill_merged_cells(sheet, rows) if merged else []
     book.close()  # a read-only workbook keeps its file open
     width = max(map(len, rows), default=0)
     padded = ([*row, *[""] * (width - len(row))] for row in rows)
@@ -169,7 +173,29 @@ def read_excel(path: Path) -> RawTable:
     header = [cell.strip() for cell in numbered[0][1]] if numbered else []
     check_header(path, header)
     others = [other.title for other in book.worksheets[1:]]
-    notes = [f"has several sheets; only {sheet.title!r} was read"] if others else []
+    notes += [f"has several sheets; only {sheet.title!r} was read"] if others else []
     frame = text_frame(header, [row for _, row in numbered[1:]], [n for n, _ in numbered[1:]])
     folder = path.absolute().parent
     return RawTable(path.stem, folder, header, partial(pick, frame), notes=notes)
+
+
+def has_merged_cells(workbook: io.BytesIO) -> bool:
+    """Whether a sheet has merged cells, which openpyxl does not tell in its read-only mode."""
+    with zipfile.ZipFile(workbook) as archive:
+        sheets = [name for name in archive.namelist() if name.startswith("xl/worksheets/")]
+        return any(b"<mergeCell " in archive.read(name) for name in sheets)
+
+
+def fill_merged_cells(sheet: Any, rows: list[list[str]]) -> list[str]:
+    """Give all cells that are merged below one another the value of the first; notes on it.
+
+    The first row that is not blank is the header and is left as it is.
+    """
+    header = next((n for n, row in enumerate(rows, 1) if any(map(str.strip, row))), 0)
+    filled = 0
+    for area in sheet.merged_cells.ranges:
+        if header < area.min_row < area.max_row:
+            filled += 1
+            for row in rows[area.min_row : area.max_row]:
+                row[area.min_col - 1] = rows[area.min_row - 1][area.min_col - 1]
+    return [f"{amount(filled, 'merged cell')} filled from the first row of each"] if filled else []

@@ -56,7 +56,7 @@ class EpochLog(Callback):
         )
         scores = [f"UAR {uar:.3f}", f"accuracy {accuracy:.3f}"]
         if not trainer.optimizers:  # of a fitted head
-            log.info("Validation: loss %.3f, %s", loss, ", ".join(scores))
+            log.info("Validation: %s", ", ".join(scores))  # the loss means nothing uncalibrated
             return
         losses = f"val loss {loss:.3f}"
         if self.batches:  # none if a run is resumed just before a validation

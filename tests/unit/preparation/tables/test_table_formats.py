@@ -235,3 +235,51 @@ def test_a_kaldi_folder_that_contradicts_itself_is_refused(folder, file, lines):
     (folder / file).write_text(lines)
     with pytest.raises(UserError, match=f"{file}, line 2"):
         scan(folder, folder / "cache")
+
+
+def test_cells_that_are_merged_below_one_another_have_one_value(folder):
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    sheet = book.active
+    sheet.append(["recordings", None, None])
+    sheet.merge_cells("A1:C1")  # a title: the first row, and as such no header
+    rows = [
+        ["0.wav", "happy", "a"],
+        ["1.wav", None, "a"],
+        ["2.wav", "sad", "b"],
+        ["3.wav", None, "c"],
+    ]
+    for row in (["path", "emotion", "speaker"], *rows):
+        sheet.append(row)
+    sheet.merge_cells("B3:B4")
+    sheet.merge_cells("B5:B6")
+    sheet.delete_rows(1)
+    sheet.merged_cells.ranges.clear()
+    for area in ("B2:B3", "B4:B5"):
+        sheet.merge_cells(area)
+    book.save(folder / "my.xlsx")
+    found = scan(folder / "my.xlsx", folder / "cache").sort_values("id")
+    assert found["emotion"].tolist() == ["happy", "happy", "sad", "sad"]
+
+
+@pytest.mark.parametrize("columns", [["start"], ["start", "end"], ["start", "duration"]])
+def test_times_in_days_are_refused(folder, columns):
+    """pandas writes timedeltas to Excel as days."""
+    pytest.importorskip("openpyxl")
+    seconds = {"start": [0.0, 0.5, 0.25, 0.1], "end": [0.4, 0.9, 0.8, 0.6], "duration": [0.3] * 4}
+    frame = FRAME.assign(
+        **{name: pd.to_timedelta(seconds[name], unit="s") for name in columns},
+    )
+    frame.to_excel(folder / "my.xlsx", index=False)
+    with pytest.raises(UserError, match=r"my\.xlsx, row [23] .* days"):
+        scan(folder / "my.xlsx", folder / "cache")
+    frame.to_csv(folder / "my.csv", index=False)  # as text, with their unit
+    found = scan(folder / "my.csv", folder / "cache").sort_values("path")
+    assert found["start"].tolist() == seconds["start"]
+
+
+def test_speakers_that_differ_in_case_only_are_named(folder, caplog):
+    FRAME.assign(speaker=["Ann", "ann", "Bo", "Bo"]).to_csv(folder / "my.csv", index=False)
+    assert scan(folder / "my.csv", folder / "cache")["speaker"].nunique() == 3
+    [record] = caplog.records
+    assert "my/Ann and my/ann" in record.getMessage()
