@@ -66,6 +66,11 @@ def test_a_bad_file_is_reported_and_the_others_are_predicted(run, folder):
     assert done.stderr.count("failed: ") == 2
 
 
+def test_a_dash_is_the_standard_output(run, folder):
+    plain = predict(folder, "--ckpt", run)
+    assert predict(folder, "--ckpt", run, "--output", "-").stdout == plain.stdout
+
+
 def test_the_file_written_is_named(run, folder, tmp_path):
     output = tmp_path / "predictions.json"
     done = predict(folder, "--ckpt", run, "--output", output)

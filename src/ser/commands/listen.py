@@ -46,8 +46,7 @@ def listen(
     import_sounddevice()  # before the model, to fail early
     predictor = Predictor.from_checkpoint(ckpt, device, raw, precision)
     predictor.check_windows(config)
-    if predictor.synthetic:
-        print("This model was trained on synthetic tones, not on speech", file=sys.stderr)
+    predictor.warn_of_synthetic()
     show = show_line if sys.stdout.isatty() else as_json
     with suppress(KeyboardInterrupt), open_microphone(input) as microphone:
         print("Speak; press Ctrl-C to stop.", file=sys.stderr)

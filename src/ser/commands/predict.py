@@ -145,7 +145,8 @@ def predict(
     config = PredictorConfig(
         ckpt, device, raw, precision, window, hop, vad, batch_size, speeds, speaker
     )
-    options = OutputOptions(paths, format, output, top_k, channels, adapt)
+    file = None if str(output) == "-" else output
+    options = OutputOptions(paths, format, file, top_k, channels, adapt)
     check_adaptation(config, options, engine)
     if engine == Engine.ray:
         good = run_on_ray(config, options, shard_size or SHARD_SIZE, workers, address)
@@ -220,8 +221,7 @@ def find_recordings(paths: list[str], *, separate: bool) -> tuple[Iterator[Sourc
 def load(config: PredictorConfig) -> "Predictor":
     """The predictor; says on standard error if it was trained on synthetic tones."""
     predictor = config.load()
-    if predictor.synthetic:
-        print("This model was trained on synthetic tones, not on speech", file=sys.stderr)
+    predictor.warn_of_synthetic()
     return predictor
 
 

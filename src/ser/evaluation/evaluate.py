@@ -31,7 +31,7 @@ DEVICES = {"gpu": "cuda"}  # names of Lightning's accelerators that torch does n
 
 
 def evaluate(config: EvaluateConfig) -> EvaluationResult:
-    """Score a checkpoint on a part of its data, or on data that are new to it.
+    """The predictions and scores of a checkpoint on a part of its data, or on other data.
 
     Nothing is written. Raises UserError if the data differ from those of the training.
     """

@@ -78,6 +78,7 @@ class PredictorConfig:
     speaker: str | None = None
 
     def __post_init__(self) -> None:
+        require(self.hop is None or self.window is not None, "--hop", self.hop, "needs --window")
         require_speeds("--speed", self.speeds)
         _ = self.windows
 

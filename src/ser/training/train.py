@@ -71,8 +71,8 @@ def train(
 
     `callbacks` are added to those of the config. `loss(logits, labels)` replaces the loss of the
     config; it returns the mean over the batch and has no trainable parameters. `on_prepared`
-    receives the manifest before training starts. Raises UserError for mistakes in settings, data
-    or environment.
+    receives the manifest before training starts. The result names the best checkpoint, its metric
+    and its score. Raises UserError for mistakes in settings, data or environment.
     """
     silence_warnings()
     config.check_files()
