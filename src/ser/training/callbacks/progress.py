@@ -62,11 +62,12 @@ class EpochLog(Callback):
         if self.batches:  # none if a run is resumed just before a validation
             losses = f"train loss {float(self.loss) / self.batches:.3f}, {losses}"
         self.loss, self.batches = 0.0, 0
+        rate = trainer.optimizers[0].param_groups[0]["lr"]  # 0 at the end of a schedule
         parts = [
             f"epoch {self.epoch}: {losses}",
             *(f"val {score}" for score in scores),
             f"best {self.best:.3f}",
-            f"next lr {trainer.optimizers[0].param_groups[0]['lr']:.1e}",
+            *([f"next lr {rate:.1e}"] if rate else []),
             f"{time.monotonic() - self.started:.0f} s",
         ]
         log.info(join_parts(parts, find_width(sys.stdout)))
