@@ -84,7 +84,8 @@ def log_audio(trainer: Trainer, name: str, clips: Mapping[str, Waveform]) -> Non
     for logger in active(trainer):
         if isinstance(logger, TensorBoardLogger):
             for caption, waveform in clips.items():  # TensorBoard shows no text but the tag
-                logger.experiment.add_audio(f"{name}/{caption}", waveform[None], step, SAMPLE_RATE)
+                audible = np.clip(waveform[None], -1, 1)  # torch clips too, and prints a warning
+                logger.experiment.add_audio(f"{name}/{caption}", audible, step, SAMPLE_RATE)
         elif isinstance(logger, WandbLogger) and clips:
             rates = [SAMPLE_RATE] * len(clips)
             logger.log_audio(
