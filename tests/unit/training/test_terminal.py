@@ -115,8 +115,8 @@ def test_log_lines_survive_the_progress_bar(columns):
     epochs = [line for line in lines if "epoch" in line]
     assert len(epochs) == 2  # each on one line
     for line in epochs:  # the second epoch is worse
-        assert re.search(r"2\.000.*1\.500.*0\.500.*best 0\.250", line)
-        assert ("lr" in line) == (columns > 80)
+        assert re.search(r"2\.000.*1\.500.* UAR 0\.\d+, best 0\.250", line)
+        assert ("lr" in line) == ("accuracy 0.500" in line) == (columns > 80)
     assert lines[-1] == "the end"
     assert "━" in written  # the bar was drawn,
     assert "━" not in text  # and nothing of it is left

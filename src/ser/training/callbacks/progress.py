@@ -54,9 +54,8 @@ class EpochLog(Callback):
         loss, accuracy, uar = (
             values.get(f"val/{name}", float("nan")) for name in ("loss", "accuracy", "uar")
         )
-        scores = [f"UAR {uar:.3f}", f"accuracy {accuracy:.3f}"]
-        if not trainer.optimizers:  # of a fitted head
-            log.info("Validation: %s", ", ".join(scores))  # the loss means nothing uncalibrated
+        if not trainer.optimizers:  # of a fitted head, whose loss means nothing uncalibrated
+            log.info("Validation: UAR %.3f, accuracy %.3f", uar, accuracy)
             return
         losses = f"val loss {loss:.3f}"
         if self.batches:  # none if a run is resumed just before a validation
@@ -65,8 +64,9 @@ class EpochLog(Callback):
         rate = trainer.optimizers[0].param_groups[0]["lr"]  # 0 at the end of a schedule
         parts = [
             f"epoch {self.epoch}: {losses}",
-            *(f"val {score}" for score in scores),
+            f"val UAR {uar:.3f}",
             f"best {self.best:.3f}",
+            f"val accuracy {accuracy:.3f}",
             *([f"next lr {rate:.1e}"] if rate else []),
             f"{time.monotonic() - self.started:.0f} s",
         ]
