@@ -78,7 +78,7 @@ def test_preparation_does_not_import_torch(corpora, cache_dir):
     )
     arguments = ["prepare", f"data.synthetic={corpora}", f"data.cache_dir={cache_dir}"]
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments, f"output_dir={cache_dir}/card"],
+        [sys.executable, "-c", code, *arguments, "--output", str(cache_dir / "card")],
         capture_output=True,
         text=True,
     )
