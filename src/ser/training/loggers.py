@@ -103,6 +103,16 @@ def log_text(trainer: Trainer, name: str, markdown: str) -> None:
             logger.experiment.log_text(logger.run_id, markdown, file)
 
 
+def log_hyperparameters(trainer: Trainer, settings: Mapping[str, Any]) -> None:
+    """Log flat hyperparameters before the first metrics, with which trackio stores them.
+
+    TensorBoard's table of runs is written by `log_result`, because it needs a score.
+    """
+    for logger in active(trainer):
+        if not isinstance(logger, TensorBoardLogger):
+            logger.log_hyperparams(dict(settings))
+
+
 def log_result(
     trainer: Trainer,
     settings: Mapping[str, Any],
@@ -110,7 +120,7 @@ def log_result(
     score: float,
     changed: Collection[str],
 ) -> None:
-    """Log flat hyperparameters and the best validation score of a finished run.
+    """Log the best validation score of a finished run, to TensorBoard with flat hyperparameters.
 
     TensorBoard sorts its columns by name and shows the first few, so it gets only those settings
     that are `changed`.
@@ -120,7 +130,6 @@ def log_result(
             chosen = {name: value for name, value in settings.items() if name in changed}
             log_settings(logger.experiment, chosen, f"best/{metric}", score)
         else:
-            logger.log_hyperparams(dict(settings))
             logger.log_metrics({f"best/{metric}": score}, step=trainer.global_step)
         logger.save()
 

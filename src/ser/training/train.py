@@ -41,7 +41,7 @@ from ser.training.announcements import announce, explain_cache, warn_of_ignored
 from ser.training.callbacks.last_checkpoint import LastCheckpoint
 from ser.training.features import prepare_head
 from ser.training.initial_weights import load_initial_weights
-from ser.training.loggers import log_result
+from ser.training.loggers import log_hyperparameters, log_result
 from ser.training.module import EmotionClassifier, TrainingError
 from ser.training.parity import store_parity
 from ser.training.resume import check_resumable, flatten
@@ -159,6 +159,7 @@ def run(
     resumed: Checkpoint | None,
 ) -> None:
     """Fit, and record the time and the machine even if training is interrupted."""
+    log_hyperparameters(trainer, flatten_choices(config))
     before = None if resumed is None else provenance.read(resumed.run_folder)
     beginning = provenance.begin(provenance.gpus_of(trainer))
     recorder = provenance.ProvenanceLog(beginning, before, Path(config.output_dir))

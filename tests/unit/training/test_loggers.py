@@ -1,6 +1,8 @@
 """The experiment loggers, offline: what they store of scalars, hyperparameters and figures."""
 
-import sqlite3
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from ser.config.loggers import (
 )
 from ser.config.train import TrainConfig
 from ser.errors import UserError
-from ser.training.loggers import log_figure, log_result, log_text
+from ser.training.loggers import log_figure, log_hyperparameters, log_result, log_text
 from ser.training.trainer import build_loggers
 
 
@@ -41,10 +43,11 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], Any]
         [logger] = trainer.loggers
         figure, axes = plt.subplots(figsize=(1, 1))
         axes.plot([0, 1])
+        settings = {"model.lr": 0.25, "data.corpora": "tess"}
+        log_hyperparameters(trainer, settings)
         logger.log_metrics({"train/loss": 2.5}, step=0)
         log_figure(trainer, "val/confusion", figure)
         log_text(trainer, "note", "**text**")
-        settings = {"model.lr": 0.25, "data.corpora": "tess"}
         log_result(trainer, settings, "val/uar", 0.5, {"model.lr"})
         logger.finalize("success")
         plt.close(figure)
@@ -95,14 +98,15 @@ def test_wandb(log, tmp_path):
 
 def test_trackio(log, tmp_path, monkeypatch):
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "home"))  # read when it is imported
-    pytest.importorskip("trackio")
+    trackio = pytest.importorskip("trackio")
     log(TrackioConfig(project="emotions", name="first"))
-    [database] = (tmp_path / "home").glob("emotions*.db")
-    with sqlite3.connect(database) as connection:
-        written = "\n".join(connection.iterdump())
-    assert "train/loss" in written
-    assert "val/confusion" in written
-    assert "model.lr" in written
+    [run] = trackio.Api().runs("emotions")
+    assert run.config["model.lr"] == 0.25
+    words = ["list", "metrics", "--project", "emotions", "--run", "first", "--json"]
+    command = [sys.executable, "-m", "trackio.cli", *words]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert {"train/loss", "best/val/uar"} <= set(json.loads(shown)["metrics"])
+    assert list((tmp_path / "home").glob("media/**/*.png"))
 
 
 @pytest.mark.parametrize("name", ["wandb", "mlflow", "trackio"])
