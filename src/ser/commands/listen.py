@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ser.commands.options import Ckpt, Computing, Device, Raw
+from ser.commands.options import Ckpt, Computing, Device, Raw, warn_of_synthetic
 from ser.config.precision import Precision
 from ser.inference.settings import WindowConfig
 
@@ -37,7 +37,7 @@ def listen(
 
     On a terminal, one line per window; elsewhere, one line of JSON.
     """
-    config = WindowConfig(window, min(1.0, window) if hop is None else hop)
+    config = WindowConfig.live(window, hop)
     print(f"Loading {ckpt} ...", file=sys.stderr)  # before the imports, which take seconds
     from ser.inference.microphone import import_sounddevice, open_microphone
     from ser.inference.microphone import listen as results
@@ -46,7 +46,7 @@ def listen(
     import_sounddevice()  # before the model, to fail early
     predictor = Predictor.from_checkpoint(ckpt, device, raw, precision)
     predictor.check_windows(config)
-    predictor.warn_of_synthetic()
+    warn_of_synthetic(predictor.synthetic)
     show = show_line if sys.stdout.isatty() else as_json
     with suppress(KeyboardInterrupt), open_microphone(input) as microphone:
         print("Speak; press Ctrl-C to stop.", file=sys.stderr)

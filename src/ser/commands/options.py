@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -115,6 +116,12 @@ def refuse_settings(overrides: list[str] | None, **reasons: str) -> None:
     for word in overrides or []:
         if reason := reasons.get(key_of(word)):
             raise UserError(f"{word} has no effect here: {reason}.")
+
+
+def warn_of_synthetic(synthetic: bool) -> None:
+    """Say on standard error that a model was trained on synthetic tones, if it was."""
+    if synthetic:
+        print("This model was trained on synthetic tones, not on speech", file=sys.stderr)
 
 
 def speeds_of(given: list[float] | None) -> tuple[float, ...]:

@@ -23,6 +23,7 @@ from ser.commands.options import (
     Speeds,
     Workers,
     speeds_of,
+    warn_of_synthetic,
 )
 from ser.commands.words import Command
 from ser.config.precision import Precision
@@ -221,7 +222,7 @@ def find_recordings(paths: list[str], *, separate: bool) -> tuple[Iterator[Sourc
 def load(config: PredictorConfig) -> "Predictor":
     """The predictor; says on standard error if it was trained on synthetic tones."""
     predictor = config.load()
-    predictor.warn_of_synthetic()
+    warn_of_synthetic(predictor.synthetic)
     return predictor
 
 

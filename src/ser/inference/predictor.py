@@ -2,7 +2,6 @@
 
 import copy
 import math
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
@@ -272,11 +271,6 @@ class Predictor:
         # Without a mask the result is the same and faster if nothing is padded.
         padding = None if bool(mask.all()) else mask.to(self.device)
         return run(values.to(self.device), padding)
-
-    def warn_of_synthetic(self) -> None:
-        """Say on standard error if the model was trained on synthetic tones."""
-        if self.synthetic:
-            print("This model was trained on synthetic tones, not on speech", file=sys.stderr)
 
     def pad(self, waveforms: Sequence[Waveform]) -> tuple[torch.Tensor, torch.Tensor]:
         """Values and mask (batch, time) of waveforms, normalised if the model needs it."""

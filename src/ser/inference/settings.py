@@ -29,6 +29,14 @@ class WindowConfig:
         require(0.01 <= self.hop <= self.window, "hop", self.hop, "from 0.01 s to the window")
 
     @classmethod
+    def live(cls, window: float, hop: float | None) -> "WindowConfig":
+        """The windows of live predictions: without a hop one per second, or end to end if shorter.
+
+        Raises UserError for invalid lengths.
+        """
+        return cls(window, min(1.0, window) if hop is None else hop)
+
+    @classmethod
     def choose(cls, window: float | None, hop: float | None) -> "WindowConfig | None":
         """The windows that were asked for, which overlap by half without a hop; None if none were.
 

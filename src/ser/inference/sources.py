@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from ser.audio import sniff
 from ser.audio.recording import ChannelSource, name_source
@@ -20,6 +20,9 @@ from ser.audio.stream import ADDRESS, count_channels
 from ser.errors import UserError, amount
 from ser.preparation.tables.names import is_hub_name, is_table
 from ser.system.files import is_folder, list_files
+
+if TYPE_CHECKING:
+    from ser.preparation.tables.reader import Table
 
 log = logging.getLogger(__name__)
 WANTED = ("path", "start", "end")
@@ -168,31 +171,14 @@ def read_rows(source: str, speaker: str = "") -> Iterator[tuple[str | BinaryIO, 
     """
     if not is_hub_name(source) and not Path(source).exists():
         raise UserError(f"{source}: no such table.")
-    from ser.preparation.table import read_numbers
     from ser.preparation.tables.files import locate_files
-    from ser.preparation.tables.raw import clean, is_missing
+    from ser.preparation.tables.raw import is_missing
     from ser.preparation.tables.reader import read_table
 
     chosen = {"speaker": speaker} if speaker not in ("", "speaker") else {}
     table = read_table(source, (*WANTED, "speaker") if speaker else WANTED, chosen)
-    for name in ("start", "end"):
-        if name not in table.rows:
-            continue
-        # A start of zero and no end mean the whole recording, as audformat writes it.
-        if (read_numbers(clean(table.rows[name]), name, table).fillna(0.0) != 0.0).any():
-            raise UserError(
-                f"{source} names parts of recordings by {name}, but predictions are made for whole"
-                " recordings: cut them first, or remove the columns start and end (--window then"
-                " gives a timeline of each recording)"
-            )
-    speakers: list[str | None] = [None] * len(table.rows)
-    if speaker and "speaker" not in table.rows:
-        raise UserError(
-            f"{source} has no column of the speaker: name one, --adapt=COLUMN, or use a bare"
-            " --adapt for recordings of one speaker"
-        )
-    if speaker:
-        speakers = [each or None for each in clean(table.rows["speaker"])]
+    refuse_parts(table)
+    speakers = list_speakers(table) if speaker else [None] * len(table.rows)
     if table.audio is not None:
         rows = zip(table.audio.read(), speakers, strict=True)
         for row, ((content, path), who) in enumerate(rows, 1):
@@ -210,6 +196,33 @@ def read_rows(source: str, speaker: str = "") -> Iterator[tuple[str | BinaryIO, 
     located |= {name: name for name in names if ADDRESS.match(name)}  # reported in its place
     kept = [who for who, gone in zip(speakers, missing, strict=True) if not gone]
     yield from zip((located[name] for name in names), kept, strict=True)
+
+
+def refuse_parts(table: "Table") -> None:
+    """Raise UserError for start and end times that name parts of recordings."""
+    from ser.preparation.table import read_numbers
+    from ser.preparation.tables.raw import clean
+
+    for name in table.rows.columns.intersection(["start", "end"]):
+        # A start of zero and no end mean the whole recording, as audformat writes it.
+        if (read_numbers(clean(table.rows[name]), name, table).fillna(0.0) != 0.0).any():
+            raise UserError(
+                f"{table.source} names parts of recordings by {name}, but predictions are made for"
+                " whole recordings: cut them first, or remove the columns start and end (--window"
+                " then gives a timeline of each recording)"
+            )
+
+
+def list_speakers(table: "Table") -> list[str | None]:
+    """The speaker of each row, None in empty cells; raises UserError if there is no such column."""
+    from ser.preparation.tables.raw import clean
+
+    if "speaker" not in table.rows:
+        raise UserError(
+            f"{table.source} has no column of the speaker: name one, --adapt=COLUMN, or use a bare"
+            " --adapt for recordings of one speaker"
+        )
+    return [each or None for each in clean(table.rows["speaker"])]
 
 
 def find_with_speakers(

@@ -50,8 +50,8 @@ class LiveOptions(BaseModel):
 
     @property
     def windows(self) -> WindowConfig:
-        """The windows, one per second by default. Raises UserError for a hop above the window."""
-        return WindowConfig(self.window, min(1.0, self.window) if self.hop is None else self.hop)
+        """The windows; raises UserError for a hop above the window."""
+        return WindowConfig.live(self.window, self.hop)
 
 
 class SessionError(Exception):

@@ -86,10 +86,8 @@ def train(
     rank_zero_only(warn_of_ignored)(config)
     # Before the data, to fail early.
     trainer = build_trainer(config, callbacks)
-    scanned = None
-    if config.data.is_local:  # before the hub, which may have to be waited for
-        with keeping_drops(config):
-            scanned = check(config.data, config.split)
+    with keeping_drops(config):  # local data before the hub, which may have to be waited for
+        scanned = check(config.data, config.split) if config.data.is_local else None
     describe_network(config.model, config.data.label_space)
     cache = AudioCache(Path(config.data.cache_dir))
     with keeping_drops(config):
@@ -115,7 +113,7 @@ def train(
 
 
 def keeping_drops(config: TrainConfig) -> AbstractContextManager[Any]:
-    """If the data cannot be used, a new run lists the files in dropped.csv.
+    """A context: if the data cannot be used, a new run lists the files in dropped.csv.
 
     A resumed run keeps the dropped.csv that is in its folder.
     """
