@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import recall_score
 
 from ser import Predictor
@@ -94,8 +95,9 @@ def test_bf16_and_int8_give_the_same_emotion(run, clips, tmp_path):
     )
     expected = full.probabilities(waveforms)
     found = half.probabilities(waveforms)
-    # Two of 59 clips change on processors with AVX512-BF16 and no AMX. There, `auto` uses fp32.
-    assert np.mean(expected.argmax(1) == found.argmax(1)) >= 0.95
+    # Without AMX (AVX512-BF16), two of 59 clips change. There, `auto` uses fp32.
+    least = 0.98 if torch.cpu._is_amx_tile_supported() else 0.95
+    assert np.mean(expected.argmax(1) == found.argmax(1)) >= least
     assert np.abs(expected - found).max() < 0.05
     names = [key.partition(" ")[2] for key in clips]
     export_onnx(str(run.checkpoint), tmp_path / "onnx", names, int8=True)

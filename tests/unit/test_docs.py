@@ -63,6 +63,10 @@ def test_every_reason_for_dropping_a_file_is_explained():
     assert {*map(str, Reason), *map(str, Fault)} <= names
 
 
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 200
+
+
 def test_install_commands_name_no_package_of_others():
     """`ser` on PyPI is an unrelated project."""
     found = subprocess.run(

@@ -5,7 +5,7 @@ is a jackknife: each speaker is left out in turn, the variance comes from the sc
 the quantile from a t distribution (the CR3 variance of MacKinnon, Nielsen and Webb, 2023,
 "Cluster-robust inference: a guide to empirical practice"). A percentile bootstrap over speakers
 covers the true score in 73% of cases with 3 speakers and in 84% with 5, although 95% is claimed.
-The jackknife covers it in 94 to 97 % from 3 speakers on (`tests/unit/metrics/test_coverage.py`).
+The jackknife covers it in 94% to 97% from 3 speakers on (`tests/unit/metrics/test_coverage.py`).
 
 - Scores between 0 and 1 are transformed by the logit and log losses by the logarithm, so that
   intervals stay in their range and hold near its ends.

@@ -32,6 +32,7 @@ def silence_fonts() -> None:
 
 def silence_warnings() -> None:
     """Hide messages of Lightning about choices that this project made on purpose."""
+    silence_fonts()
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in (
