@@ -2,8 +2,9 @@
 
 import io
 import json
+import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from ser.preparation.tables.delimited import pick
 from ser.preparation.tables.raw import RawTable, check_header, text_frame
 
 EXAMPLE = '[{"path": "a.wav", "emotion": "sad"}]'
+MERGED = re.compile(rb'<(?:\w+:)?mergeCell\s+ref="([A-Z]+\d+:[A-Z]+\d+)"')
+LONGEST_TAG = 100  # bytes of a tag that MERGED finds
 NESTED = {dict: "an object", list: "a list"}
 KINDS = {**NESTED, str: "text", bool: "true or false", int: "a number", float: "a number"}
 
@@ -157,19 +160,18 @@ def read_excel(path: Path) -> RawTable:
         import openpyxl
     try:
         content = io.BytesIO(path.read_bytes())  # given a path, openpyxl insists on its suffix
-        merged = has_merged_cells(content)
-        book = openpyxl.load_workbook(content, read_only=not merged, data_only=True)
+        book = openpyxl.load_workbook(content, read_only=True, data_only=True)
+        merged = find_merged_cells(content, book.worksheets[0])
     except Exception as error:  # openpyxl has no common exception for damaged files
         raise UserError(f"{path} is not an Excel workbook (.xlsx): {error}") from error
     sheet = book.worksheets[0]
-    if not merged:
-        sheet.reset_dimensions()  # other programs may store a range that is too small
+    sheet.reset_dimensions()  # other programs may store a range that is too small
     rows = [[spell_json(cell) for cell in row] for row in sheet.iter_rows(values_only=True)]
-    notes = fill_merged_cells(sheet, rows) if merged else []
     book.close()  # a read-only workbook keeps its file open
     width = max(map(len, rows), default=0)
     padded = ([*row, *[""] * (width - len(row))] for row in rows)
     numbered = [(n, row) for n, row in enumerate(padded, 1) if any(map(str.strip, row))]
+    notes = fill_merged_cells(merged, numbered)
     header = [cell.strip() for cell in numbered[0][1]] if numbered else []
     check_header(path, header)
     others = [other.title for other in book.worksheets[1:]]
@@ -179,34 +181,35 @@ def read_excel(path: Path) -> RawTable:
     return RawTable(path.stem, folder, header, partial(pick, frame), notes=notes)
 
 
-def has_merged_cells(workbook: io.BytesIO) -> bool:
-    """Whether a sheet has merged cells, which openpyxl does not tell in its read-only mode."""
-    with zipfile.ZipFile(workbook) as archive:
-        sheets = [name for name in archive.namelist() if name.startswith("xl/worksheets/")]
-        return any(holds_word(archive, name, b"<mergeCell ") for name in sheets)
+def find_merged_cells(workbook: io.BytesIO, sheet: Any) -> set[str]:
+    """Ranges such as B2:B4 whose cells are merged, which openpyxl leaves out in read-only mode.
 
-
-def holds_word(archive: zipfile.ZipFile, name: str, word: bytes) -> bool:
-    """Whether an entry of an archive holds a word; read block by block, as it may be a bomb."""
-    end = b""
-    with archive.open(name) as file:
-        while block := file.read(2**20):
-            if word in end + block:
-                return True
-            end = block[-len(word) :]
-    return False
-
-
-def fill_merged_cells(sheet: Any, rows: list[list[str]]) -> list[str]:
-    """Give all cells that are merged below one another the value of the first; notes on it.
-
-    The first row that is not blank is the header and is left as it is.
+    The other mode creates each cell of a range, and so never ends for one of a whole sheet. The
+    sheet is read block by block, because it may be a bomb.
     """
-    header = next((n for n, row in enumerate(rows, 1) if any(map(str.strip, row))), 0)
-    filled = 0
-    for area in sheet.merged_cells.ranges:
-        if header < area.min_row < area.max_row:
+    found, end = set(), b""
+    with zipfile.ZipFile(workbook) as archive, archive.open(sheet._worksheet_path) as file:
+        while block := file.read(2**20):
+            found.update(word.decode() for word in MERGED.findall(end + block))
+            end = block[-LONGEST_TAG:]
+    return found
+
+
+def fill_merged_cells(ranges: Iterable[str], numbered: list[tuple[int, list[str]]]) -> list[str]:
+    """Give cells that are merged below one another the value of the first; notes on it.
+
+    `numbered` are the rows that are not blank, with their numbers. The first one is the header and
+    is left as it is.
+    """
+    from openpyxl.utils.cell import range_boundaries
+
+    rows, filled = dict(numbered[1:]), 0
+    last = max(rows, default=0)
+    bounds: Any = map(range_boundaries, ranges)  # both ends are there
+    for column, top, _, bottom in bounds:
+        if top in rows and top < bottom and column <= len(rows[top]):
             filled += 1
-            for row in rows[area.min_row : area.max_row]:
-                row[area.min_col - 1] = rows[area.min_row - 1][area.min_col - 1]
+            for number in range(top + 1, min(bottom, last) + 1):
+                if number in rows:
+                    rows[number][column - 1] = rows[top][column - 1]
     return [f"{amount(filled, 'merged cell')} filled from the first row of each"] if filled else []
