@@ -26,15 +26,12 @@ def ensemble(
     if output.exists():
         raise UserError(f"--output={output} exists: name a new folder")
     from ser.inference import ensemble as averaging  # seconds of import
-    from ser.inference.load import find_checkpoint
+    from ser.inference.load import require_checkpoint
     from ser.models.checkpoint import Checkpoint
 
     opened = []
     for member in members:
-        checkpoint = find_checkpoint(member)
-        if checkpoint is None:
-            raise UserError(f"{member} is neither a run folder nor a checkpoint")
-        opened.append(Checkpoint.open(checkpoint))
+        opened.append(Checkpoint.open(require_checkpoint(member)))
         if opened[-1].path.resolve() in (each.path.resolve() for each in opened[:-1]):
             raise UserError(f"{member} is given twice: name each member once")
     labels = [each.metadata.labels for each in opened]

@@ -1,9 +1,12 @@
 """`ser train` and `ser evaluate` as Hydra jobs."""
 
 import argparse
+import io
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from functools import wraps
 from itertools import islice
 from pathlib import Path
@@ -56,9 +59,25 @@ def launch(name: str, kind: type, words: list[str], job: Job) -> None:
         main = hydra.main(version_base=VERSION_BASE, config_path=str(CONF), config_name=name)(run)
         sys.argv = [typed[0], *arrange(words, kind)]
         try:
-            main()
+            with wrapping_help(words):
+                main()
         finally:
             sys.argv = typed
+
+
+@contextmanager
+def wrapping_help(words: list[str]) -> Iterator[None]:
+    """Wrap the lines of `--help` on a terminal: Hydra writes the options of a group in one line."""
+    if not ({"--help", "-h"} & set(words) and sys.stdout.isatty()):
+        yield
+        return
+    width, text = shutil.get_terminal_size().columns, io.StringIO()
+    try:
+        with redirect_stdout(text):
+            yield
+    finally:
+        for line in text.getvalue().splitlines():
+            print("\n".join(textwrap.wrap(line, width, subsequent_indent="  ")) or line)
 
 
 def arrange(words: list[str], kind: type = TrainConfig) -> list[str]:

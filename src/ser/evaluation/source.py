@@ -13,7 +13,13 @@ from ser.config.backbone import BackboneConfig
 from ser.config.evaluate import EvaluateConfig
 from ser.errors import UserError
 from ser.inference.ensemble import Ensemble, find_ensemble
-from ser.inference.load import TrainedModel, find_checkpoint, load_checkpoint, load_trained
+from ser.inference.load import (
+    TrainedModel,
+    find_checkpoint,
+    load_checkpoint,
+    load_trained,
+    require_checkpoint,
+)
 from ser.models.checkpoint import Checkpoint, CheckpointMetadata
 
 ABSENT = -30.0  # log probability of a class that a classifier does not have
@@ -85,10 +91,7 @@ def open_ensemble(config: EvaluateConfig, file: Path) -> EvaluatedModel:
 
 def open_classifier(config: EvaluateConfig, data_from: str) -> EvaluatedModel:
     """A classifier on the data of a run, with its labels mapped to those of the run."""
-    found = find_checkpoint(data_from)
-    if found is None:
-        raise UserError(f"data_from={data_from} is neither a run folder nor a checkpoint")
-    opened, model = Checkpoint.open(found), load_trained(config.ckpt)
+    opened, model = Checkpoint.open(require_checkpoint(data_from)), load_trained(config.ckpt)
     labels = opened.metadata.labels
     mapped = map_labels(model, labels, config.label_map)
     name = config.ckpt.strip("/").replace("/", "--")

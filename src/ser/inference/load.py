@@ -90,6 +90,14 @@ def find_checkpoint(source: str | Path) -> Path | None:
     return next((each for each in candidates if each.is_file()), None)
 
 
+def require_checkpoint(source: str | Path) -> Path:
+    """The checkpoint file of a run folder or checkpoint. Raises UserError for anything else."""
+    checkpoint = find_checkpoint(source)
+    if checkpoint is None:
+        raise UserError(f"{source} is neither a run folder nor a checkpoint")
+    return checkpoint
+
+
 def explain_mistake(path: Path) -> str:
     """Why a path is no model, or "" if it may be one, or is not there."""
     if path.is_file():

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from ser.config.data import Ambiguous, DataConfig, LabelSource
-from ser.config.split import SplitConfig
+from ser.config.split import Part, SplitConfig
+from ser.metrics.intervals import LEAST_SPEAKERS
 from ser.metrics.sentences import KINDS
 from ser.preparation.leaks import find_leaks, measure_sentences
 from ser.preparation.manifest import Manifest, Reason
@@ -204,6 +205,12 @@ def describe_overlap(card: DataCard) -> list[str]:
         )
     elif speakers:
         sentences.append(f"Speakers in more than one part: 0 of {speakers:,}.")
+        test = count_speakers(card.utterances[card.utterances["split"] == Part.test])
+        if 0 < test < LEAST_SPEAKERS:
+            sentences.append(
+                f"Test speakers: {test}. Scores will have no interval, which needs"
+                f" {LEAST_SPEAKERS}; a sweep over the folds of split=folds tests every speaker."
+            )
     if leaks.recordings:
         sentences.append(
             f"Recordings in more than one part, encoded or trimmed differently:"

@@ -82,10 +82,18 @@ def test_each_corpus_has_its_column_of_files_left_out():
 def test_shared_speakers_and_recordings_are_counted():
     assert "1 of 2 (t)" in card.describe_overlap(small())[0]
     apart = small(speaker=list("stuv"), recording=["a", "b", "c", "a"])
-    speakers, recordings = card.describe_overlap(apart)
+    speakers, test, recordings = card.describe_overlap(apart)
     assert "0 of 4" in speakers
+    assert "1" in test
     assert "1" in recordings
     assert card.describe_overlap(small(speaker="")) == []
+
+
+def test_a_test_part_with_too_few_speakers_for_an_interval_is_noticed():
+    two = small(speaker=list("stuv"), split=["train", "val", "test", "test"])
+    three = small(speaker=list("stuv"), split=["train", "test", "test", "test"])
+    assert len(card.describe_overlap(two)) == 2
+    assert len(card.describe_overlap(three)) == 1
 
 
 def test_sentences_that_give_the_label_away_are_reported():

@@ -5,7 +5,6 @@ family. They are those of `SeamlessM4TFeatureExtractor`: 80 log-mel energies per
 standardised over the clip, and two consecutive frames joined.
 """
 
-from functools import cache
 from typing import Any
 
 import torch
@@ -21,6 +20,7 @@ from ser.models.families.conformer import (
     embed_relative_positions,
     embed_without_positions,
 )
+from ser.models.families.constants import built_once
 from ser.models.families.wav2vec2 import Wav2Vec2Family
 
 WINDOW, HOP, FOURIER = 400, 160, 512  # samples: 25 and 10 ms
@@ -97,9 +97,7 @@ def log_mel(waveforms: torch.Tensor, lengths: torch.Tensor | None, mels: int) ->
     transform is a matrix product, which every runtime has (ONNX).
     """
     with torch.autocast(waveforms.device.type, enabled=False):
-        # Tracing must not leave symbolic tensors in the cache.
-        build = build_constants if torch.compiler.is_compiling() else constants
-        basis, filters = build(mels, waveforms.device)
+        basis, filters = constants(mels, waveforms.device)
         windows = waveforms.float().unfold(1, WINDOW, HOP)
         power = (windows @ basis).unflatten(-1, (2, BINS)).square().sum(-2)
         features = (power @ filters).clamp(min=MEL_FLOOR).log()
@@ -123,15 +121,8 @@ def standardize(features: torch.Tensor, lengths: torch.Tensor | None) -> torch.T
     return centred * torch.rsqrt(variance + 1e-7)
 
 
-@cache
-def constants(mels: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """The result of `build_constants`, computed once, which training can use too."""
-    with torch.inference_mode(mode=False):
-        return build_constants(mels, device)
-
-
-@torch.compiler.assume_constant_result
-def build_constants(mels: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+@built_once
+def constants(mels: int) -> tuple[torch.Tensor, ...]:
     """A matrix (samples, 2 * bins) that makes the spectrum of a window, and mel filters.
 
     The matrix removes the mean, emphasises high frequencies, and applies the window and the
@@ -156,4 +147,4 @@ def build_constants(mels: int, device: torch.device) -> tuple[torch.Tensor, torc
         mel_scale="kaldi",
         triangularize_in_mel_space=True,
     )
-    return basis.float().to(device), torch.from_numpy(filters).float().to(device)
+    return basis, torch.from_numpy(filters)

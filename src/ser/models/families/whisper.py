@@ -7,7 +7,6 @@ attention and pooling, so a clip gives the same result alone and in a batch.
 Whisper, but not pooled.
 """
 
-from functools import cache
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from transformers.audio_utils import mel_filter_bank
 
 from ser.audio.recording import SAMPLE_RATE
 from ser.models.families.base import PADDING, SILENCE, SPEECH, Family
+from ser.models.families.constants import built_once
 from ser.models.spec_augment import mask_spans
 
 WINDOW, HOP = 400, 160  # samples: 25 and 10 ms
@@ -131,9 +131,7 @@ def log_mel(waveforms: torch.Tensor, lengths: torch.Tensor, mels: int) -> torch.
         right = frames * HOP - waveforms.shape[1] + HALF
         samples = torch.cat([samples[:, 1 : HALF + 1].flip(1), samples], dim=1)
         windows = pad(samples, (0, right)).unfold(1, WINDOW, HOP)[:, :frames]
-        # Tracing must not leave symbolic tensors in the cache.
-        build = build_constants if torch.compiler.is_compiling() else constants
-        cosines, sines, filters = build(mels, waveforms.device)
+        cosines, sines, filters = constants(mels, waveforms.device)
         # Cosines are symmetric about the middle of a window and sines antisymmetric, so both need
         # only one half of it. Shorter sums have smaller rounding errors.
         first, second = windows[..., 1 : HALF + 1], windows[..., HALF:].flip(-1)
@@ -144,15 +142,8 @@ def log_mel(waveforms: torch.Tensor, lengths: torch.Tensor, mels: int) -> torch.
         return (torch.maximum(mel, loudest - DYNAMIC_RANGE) + 4.0) / 4.0
 
 
-@cache
-def constants(mels: int, device: torch.device) -> tuple[torch.Tensor, ...]:
-    """The result of `build_constants`, computed once, which training can use too."""
-    with torch.inference_mode(mode=False):
-        return build_constants(mels, device)
-
-
-@torch.compiler.assume_constant_result
-def build_constants(mels: int, device: torch.device) -> tuple[torch.Tensor, ...]:
+@built_once
+def constants(mels: int) -> tuple[torch.Tensor, ...]:
     """The cosines and sines of half a window (samples, bins), and the mel filters (bins, mels).
 
     The first sample of a Hann window is zero, so a half has the samples after it.
@@ -170,6 +161,4 @@ def build_constants(mels: int, device: torch.device) -> tuple[torch.Tensor, ...]
         norm="slaney",
         mel_scale="slaney",
     )
-    tables = angles.cos() * hann, angles.sin() * hann, torch.from_numpy(filters)
-    # With plain tensors, torch.compile(dynamic=True) stops at their sizes; see docs/workarounds.md.
-    return tuple(nn.Parameter(each.float().to(device), requires_grad=False) for each in tables)
+    return angles.cos() * hann, angles.sin() * hann, torch.from_numpy(filters)
