@@ -17,7 +17,8 @@ from unittest.mock import MagicMock
 import pytest
 
 from ser.commands.tune import tune as run_tune
-from ser.config.compose import CONF, compose_command
+from ser.config.compose import compose_command
+from ser.config.overrides import CONF
 from ser.config.train import TrainConfig
 from ser.errors import UserError
 from ser.training.search_space import Dimension, read_space

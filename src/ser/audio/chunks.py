@@ -58,9 +58,9 @@ def read_chunks(peek: Peek, layout: Layout, place: int) -> Iterator[Chunk]:
             return
         name, size = struct.unpack(layout.format, header)
         size = max(0, size - length) if layout.inclusive else size
-        yield Chunk(name, place + length, size)
-        place += length + max(0, size)
-        place += -place % layout.align
+        chunk = Chunk(name, place + length, size)
+        yield chunk
+        place = find_next(peek, layout, chunk)
 
 
 def find_chunk(peek: Peek, layout: Layout, place: int, name: bytes) -> Chunk:
@@ -91,8 +91,25 @@ def find_rest(peek: Peek, layout: Layout, place: int, *others: bytes) -> int:
         end = chunk.start + chunk.size
         if not CHUNK_ID.fullmatch(chunk.id) or chunk.size < 0 or end > peek.size:
             return place
-        place = end + -end % layout.align
+        place = find_next(peek, layout, chunk)
     return min(place, peek.size)
+
+
+def find_next(peek: Peek, layout: Layout, chunk: Chunk) -> int:
+    """The offset behind a chunk and its padding, which some writers leave out."""
+    size = max(0, chunk.size)
+    end, padding = chunk.start + size, -size % layout.align
+    return end if padding and is_chunk(peek, layout, end) else end + padding
+
+
+def is_chunk(peek: Peek, layout: Layout, place: int) -> bool:
+    """Whether a chunk that ends within the file begins at an offset."""
+    chunk = next(read_chunks(peek, layout, place), None)
+    return (
+        chunk is not None
+        and CHUNK_ID.fullmatch(chunk.id) is not None
+        and 0 <= chunk.size <= peek.size - chunk.start
+    )
 
 
 def note_rest(peek: Peek, place: int, byte_rate: int = 0) -> str:

@@ -114,7 +114,10 @@ class OpenRecording:
         whole = last is None or first <= last <= stop + ROUNDING * self.sample_rate
         if not (0 <= first <= stop and whole):
             seconds = stop / self.sample_rate
-            detail = f"{start} s to {end} s, but the file lasts {seconds:.2f} s"
+            detail = (
+                f"start {start} s, end {end} s, but the file lasts {seconds:.2f} s; give both in"
+                " seconds"
+            )
             raise AudioError(Fault.OUT_OF_RANGE, detail)
         note = join_notes([self._decoder.note, mix.note])
         return Recording(join(mixed), self.sample_rate, self.format, self.channels, note)

@@ -24,7 +24,7 @@ from ser.audio.recording import (
 from ser.audio.resample import resample
 from ser.system.files import identify
 
-DECODER = 3  # a change to what is decoded from some files needs a new number
+DECODER = 4  # a change to what is decoded from some files needs a new number
 
 
 def examine(path: Path, start: float = 0.0, end: float = 0.0) -> tuple[Clip, Pcm]:

@@ -1,15 +1,20 @@
 """Chunks of WAV, RF64 and AVI files; see `ser.audio.chunks`."""
 
+import re
 import struct
 
 from ser.audio.chunks import (
     CHUNK_ID,
     RIFF,
     RIFX,
+    SLACK,
+    STREAMED,
     STREAMED_64,
     Chunk,
+    Layout,
     check_held,
     find_chunk,
+    find_next,
     find_rest,
     note_rest,
     patched,
@@ -19,7 +24,9 @@ from ser.audio.chunks import (
 from ser.audio.recording import MAX_CHANNELS, AudioError, Fault
 from ser.audio.splice import Part, Peek
 
+TAILS = re.compile(rb"LIST|bext|_PMX|iXML|id3 |ID3 |cue |smpl|fact|JUNK|PAD ")  # behind samples
 LISTS = {b"RIFF", b"LIST"}  # chunks that hold a name and further chunks
+UNKNOWN = 2**32 - 1  # as a size: to the end of the file
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
 
 
@@ -28,16 +35,40 @@ def survey_wav(peek: Peek) -> list[Part]:
     data = find_chunk(peek, layout, 12, b"data")
     byte_rate = check_format(peek, order, find_chunk(peek, layout, 12, b"fmt "))
     check_held(peek, data)
-    end = data.start + data.size + data.size % 2
+    end = find_next(peek, layout, data)
     rest = find_rest(peek, layout, end, b"RIFF", b"RIFX", b"data")
-    if data.size == 0 and rest < peek.size:  # libsndfile reads none
-        return patched(peek, data.start - 4, b"\xff" * 4)
+    if (data.size == 0 and rest < peek.size) or data.size >= STREAMED:
+        # libsndfile reads nothing, or also the chunks behind the samples.
+        size = find_tail(peek, layout, data.start) - data.start
+        return patched(peek, data.start - 4, struct.pack(f"{order}I", min(size, UNKNOWN)))
     note = note_rest(peek, rest, byte_rate)
     [stated] = struct.unpack(f"{order}I", peek(4, 4))
     if note and rest == end and -1 <= stated + 8 - peek.size <= 8:
         # The size of the file is right, give or take a header, and that of the samples is not.
-        return patched(peek, data.start - 4, struct.pack(f"{order}I", peek.size - data.start))
+        size = find_tail(peek, layout, end) - data.start
+        if size - data.size > SLACK:
+            note = f"its header states {data.size:,} bytes of samples, but it holds {size:,}"
+        else:
+            note = ""
+        return patched(peek, data.start - 4, struct.pack(f"{order}I", size), note)
     return whole(peek, note)
+
+
+def find_tail(peek: Peek, layout: Layout, place: int) -> int:
+    """The offset of the chunks with which a file ends, behind samples; its end without any."""
+    found = [peek.size]
+    for start in range(place, peek.size, Peek.SIZE):
+        block = peek(start, Peek.SIZE + 3)
+        for match in TAILS.finditer(block):
+            offset, last = start + match.start(), place
+            for chunk in read_chunks(peek, layout, offset):
+                last = chunk.start + chunk.size
+                if not CHUNK_ID.fullmatch(chunk.id) or last > peek.size:
+                    break
+            else:
+                if peek.size - last <= 1:
+                    found.append(offset)
+    return min(found)
 
 
 def check_format(peek: Peek, order: str, chunk: Chunk) -> int:

@@ -33,9 +33,10 @@ def compare(
         return
     from ser.reports import comparison
     from ser.reports.runs import read_run
+    from ser.system.terminal import say
 
     found = comparison.compare([read_run(run) for run in runs])
     comparison.show(found)
     if output is not None:
         comparison.write(found, output)
-        print(f"Written: {output / 'comparison.html'}")
+        say(f"Written: {output / 'comparison.html'}")

@@ -25,6 +25,7 @@ from ser.commands.options import (
 from ser.config.precision import Precision
 from ser.errors import optional_dependency
 from ser.inference.settings import PredictorConfig
+from ser.system.terminal import say
 
 
 def demo(
@@ -47,7 +48,7 @@ def demo(
     speaker: Speaker = None,
 ) -> None:
     """Serve a web page that predicts files, recordings and live speech."""
-    typer.echo(f"Loading {ckpt} ...")  # before the imports, which take seconds
+    say(f"Loading {ckpt} ...")  # before the imports, which take seconds
     with optional_dependency("serve"):
         from ser.serving import access, limits, server
         from ser.serving.demo import create_demo
@@ -57,14 +58,14 @@ def demo(
     admitted = access.Access(token, access.name_hosts(host, allowed_host or ()))
     with server.listen(host, port) as listening:
         if token is None and host not in access.LOOPBACK:
-            typer.echo(f"Anyone who can reach {host} can use the demo; set --token.", err=True)
+            say(f"Anyone who can reach {host} can use the demo; set --token.", error=True)
         predictor = PredictorConfig(ckpt, device, raw, precision, speaker=speaker).load()
         found = find_examples(predictor, ckpt, examples)
         page = create_demo(predictor, bounds, admitted, found, root_path)
         address = server.name_address(listening, root_path) + "/"
         if token is not None:
             address += f"#token={quote(token, safe='')}"
-        typer.echo(f"Open {address} in a browser; press Ctrl-C to stop.")
+        say(f"Open {address} in a browser; press Ctrl-C to stop.")
         if open:
             webbrowser.open(address)
         server.run(page, listening, bounds.timeout)

@@ -9,6 +9,7 @@ from ser.commands.options import BatchSize, Ckpt, Computing, Device
 from ser.config.precision import Precision
 from ser.errors import UserError, amount, optional_dependency, require
 from ser.inference.settings import Pool, PredictorConfig
+from ser.system.terminal import say
 
 
 def embed(
@@ -44,8 +45,9 @@ def embed(
     results = embeddings.embed(predictor, found, layer=chosen, pool=pool, batch_size=batch_size)
     results = track(results, "Embedding", total)
     metadata = {"model": predictor.name, "layer": str(chosen), "pool": pool}
-    failed = embeddings.write_parquet(results, output, pool, metadata)
-    typer.echo(f"Written: {output} (layer {chosen}, pool {pool})")
-    if failed:
-        typer.echo(f"{amount(failed, 'recording')} failed: see the column error", err=True)
-    raise typer.Exit(1 if failed else 0)
+    written = embeddings.write_parquet(results, output, pool, metadata)
+    count = amount(written.recordings, "recording")
+    say(f"Written: {output} ({count}, layer {chosen}, pool {pool})")
+    if written.failed:
+        say(f"{amount(written.failed, 'recording')} failed: see the column error", error=True)
+    raise typer.Exit(1 if written.failed else 0)

@@ -6,6 +6,7 @@ import typer
 
 from ser.commands.options import MODEL, BatchSize, Device
 from ser.errors import UserError, amount
+from ser.system.terminal import say
 
 
 def enroll(
@@ -36,12 +37,10 @@ def enroll(
         )
     if forget is not None:
         count = enrolment.forget(forget)
-        typer.echo(f"Removed {amount(count, 'file')} of speaker {forget}")
+        say(f"Removed {amount(count, 'file')} of speaker {forget}")
     elif list_all:
         for speaker in enrolment.list_speakers():
-            typer.echo(
-                f"{speaker.name}: {amount(speaker.statistics.count, 'clip')}, {speaker.model}"
-            )
+            say(f"{speaker.name}: {amount(speaker.statistics.count, 'clip')}, {speaker.model}")
     else:
         enrol(str(name), clips or [], str(ckpt), device, batch_size)
 
@@ -58,8 +57,8 @@ def enrol(name: str, clips: list[str], ckpt: str, device: str, batch_size: int) 
     standardization = predictor.standardization
     statistics = measure_speaker(predictor, list(sources.find_all(clips)), batch_size)
     for warning in find_warnings(standardization, statistics):
-        typer.echo(f"Warning: {warning}", err=True)
+        say(f"Warning: {warning}", error=True)
     fingerprint = enrolment.fingerprint(standardization)
     path = enrolment.EnrolledSpeaker(name, ckpt, fingerprint, statistics).write()
-    typer.echo(f"Enrolled {name} with {amount(statistics.count, 'clip')}: {path}")
-    typer.echo(f"This file describes a voice; `ser enroll --forget {name}` removes it.")
+    say(f"Enrolled {name} with {amount(statistics.count, 'clip')}: {path}")
+    say(f"This file describes a voice; `ser enroll --forget {name}` removes it.")

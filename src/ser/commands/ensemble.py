@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ser.errors import UserError, require
+from ser.system.terminal import say
 
 
 class Weights(StrEnum):
@@ -42,5 +43,5 @@ def ensemble(
         shares = averaging.weigh_by_validation(scores, len(labels[0]))
     averaging.Ensemble(tuple(str(each.path) for each in opened), shares).write(output)
     for member, share in zip(members, shares, strict=True):
-        typer.echo(f"{share:6.1%}  {member}")
-    typer.echo(f"Written: {output}")
+        say(f"{share:6.1%}  {member}")
+    say(f"Written: {output}")

@@ -5,8 +5,9 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from difflib import get_close_matches
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NoReturn
@@ -138,10 +139,10 @@ def describe(error: Exception, kind: type = TrainConfig) -> str:
         return f"{typed} is not of the form key=value, or its value is malformed."
     if isinstance(error, MissingConfigException) and error.options is not None:
         name, _, option = str(error.missing_cfg_file).rpartition("/")
-        return f"{name}={option}: choose one of {', '.join(sorted(error.options))}."
+        return f"{name}={option}: {suggest_option(option, error.options)}."
     cause = find_cause(error)
     if cause is None:
-        return str(error)
+        return explain_several(str(error)) or str(error)
     file = re.match(r"In '([^']+)'", str(error))
     key = f"{file[1]}.yaml: {cause.full_key}" if file else str(cause.full_key)
     if isinstance(cause, MissingMandatoryValue):
@@ -152,10 +153,29 @@ def describe(error: Exception, kind: type = TrainConfig) -> str:
     problem = first_line(cause)
     if re.fullmatch(r"Cannot (assign .* to Dict.*|merge DictConfig with ListConfig.*)", problem):
         return f"{key} needs a mapping: set {key}.NAME=VALUE, or '{key}={{NAME: VALUE}}'."
+    if re.search(r"(str|int|float|bool) is not a ListConfig, list or tuple", problem):
+        return f"{key} needs a list: set '{key}=[VALUE,...]'."
     for name, words in (("Float", "a number"), ("Integer", "a whole number")):
         failed = rf"Value (.*) of type .* could not be converted to {name}"
         problem = re.sub(failed, rf"\1 is not {words}", problem)
     return f"{key}: {problem.rstrip('.')}."
+
+
+def explain_several(message: str) -> str:
+    """What to type for `key=a,b` without a sweep, or "" for another message of Hydra."""
+    found = re.match(r"Ambiguous value for argument '(.+?)=(.+?)'\n", message)
+    if found is None:
+        return ""
+    key, values = found.groups()
+    listed = "data.corpora" if key == "data" else key
+    return f"{key}={values}: add -m for a sweep, or set '{listed}=[{values}]' for a list."
+
+
+def suggest_option(typed: str, options: Iterable[str]) -> str:
+    """What to choose instead of an option that a group does not have."""
+    near = get_close_matches(typed.lower().replace("-", "_"), options := sorted(options), n=1)
+    hint = f"did you mean {near[0]}? The others are " if near else "choose one of "
+    return hint + ", ".join(each for each in options if each not in near)
 
 
 def find_cause(error: BaseException | None) -> Any:

@@ -8,6 +8,7 @@ import typer
 
 from ser.commands.options import MODEL, Target
 from ser.errors import UserError
+from ser.system.terminal import say
 
 
 def export(
@@ -33,7 +34,7 @@ def export(
 
     if push is not None:
         hf_export.require_token()
-    typer.echo(f"Exporting {ckpt}, and comparing its outputs with the exported ones", err=True)
+    say(f"Exporting {ckpt}, and comparing its outputs with the exported ones", error=True)
     if to == Target.hf:
         found = hf_export.export_hugging_face(ckpt, output, clips or [], raw=raw)
     else:
@@ -41,11 +42,9 @@ def export(
 
         found = export_onnx(ckpt, output, clips or [], raw=raw, int8=int8)
     for name, parity in found.items():
-        typer.echo(f"{output / name}: {parity}")
-    typer.echo(f"Written: {output}")
+        say(f"{output / name}: {parity}")
+    say(f"Written: {output}")
     if to == Target.hf:
-        typer.echo(
-            f"Predict with it: {shlex.join(['ser', 'predict', 'FILES', '--ckpt', str(output)])}"
-        )
+        say(f"Predict with it: {shlex.join(['ser', 'predict', 'FILES', '--ckpt', str(output)])}")
     if push is not None:
-        typer.echo(f"Uploaded to {hf_export.push(output, push)}")
+        say(f"Uploaded to {hf_export.push(output, push)}")

@@ -17,9 +17,9 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from ser.commands.errors import one_line_errors, reporting_stop, write_utf8
-from ser.config.compose import CONF, VERSION_BASE, register
+from ser.config.compose import VERSION_BASE, register
 from ser.config.keys import find_keys
-from ser.config.overrides import quote, unquote
+from ser.config.overrides import CONF, quote, unquote
 from ser.config.train import TrainConfig
 from ser.errors import UserError
 

@@ -10,6 +10,7 @@ import typer
 from ser.commands.options import Ckpt, Computing, Device, Raw, warn_of_synthetic
 from ser.config.precision import Precision
 from ser.inference.settings import WindowConfig
+from ser.system.terminal import say
 
 if TYPE_CHECKING:
     from ser.inference.microphone import LiveResult
@@ -38,7 +39,7 @@ def listen(
     On a terminal, one line per window; elsewhere, one line of JSON.
     """
     config = WindowConfig.live(window, hop)
-    print(f"Loading {ckpt} ...", file=sys.stderr)  # before the imports, which take seconds
+    say(f"Loading {ckpt} ...", error=True)  # before the imports, which take seconds
     from ser.inference.microphone import import_sounddevice, open_microphone
     from ser.inference.microphone import listen as results
     from ser.inference.predictor import Predictor
@@ -49,7 +50,7 @@ def listen(
     warn_of_synthetic(predictor.synthetic)
     show = show_line if sys.stdout.isatty() else as_json
     with suppress(KeyboardInterrupt), open_microphone(input) as microphone:
-        print("Speak; press Ctrl-C to stop.", file=sys.stderr)
+        say("Speak; press Ctrl-C to stop.", error=True)
         for result in results(microphone, predictor, config, seconds):
             print(show(result), flush=True)
 

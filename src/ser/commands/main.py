@@ -34,6 +34,7 @@ from ser.version import __version__
 
 app = typer.Typer(
     no_args_is_help=True,
+    context_settings={"help_option_names": ["--help", "-h"]},
     pretty_exceptions_enable=False,
     help="Speech emotion recognition: prepare data, train, evaluate, predict, export and serve.",
 )

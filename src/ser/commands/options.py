@@ -1,6 +1,5 @@
 """Options that several commands share."""
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +8,7 @@ import typer
 
 from ser.config.precision import Precision, parse_precision
 from ser.errors import UserError
+from ser.system.terminal import say
 
 
 class Target(StrEnum):
@@ -121,7 +121,7 @@ def refuse_settings(overrides: list[str] | None, **reasons: str) -> None:
 def warn_of_synthetic(synthetic: bool) -> None:
     """Say on standard error that a model was trained on synthetic tones, if it was."""
     if synthetic:
-        print("This model was trained on synthetic tones, not on speech", file=sys.stderr)
+        say("This model was trained on synthetic tones, not on speech.", error=True)
 
 
 def speeds_of(given: list[float] | None) -> tuple[float, ...]:

@@ -30,6 +30,8 @@ from ser.config.precision import Precision
 from ser.errors import UserError, amount, optional_dependency
 from ser.inference import sources, writers
 from ser.inference.settings import Format, PredictorConfig
+from ser.inference.timelines import TIMELINES, refuse_several
+from ser.system.terminal import say
 
 if TYPE_CHECKING:
     from ser.inference.predictor import Predictor
@@ -177,13 +179,16 @@ def run_locally(config: PredictorConfig, options: OutputOptions) -> bool:
     """Predict in this process; return whether there were recordings and none failed."""
     kind = writers.choose_format(options.format, options.output)
     if config.window is not None and kind == Format.csv:
-        print(
-            "CSV has no column for windows; use json, jsonl, parquet, textgrid, vtt or audacity",
-            file=sys.stderr,
+        say(
+            "Windows are left out, because CSV has no column for them; json, jsonl, parquet,"
+            " textgrid, vtt and audacity have.",
+            error=True,
         )
     separate = options.channels == Channels.separate
     if options.adapt is None:
         found, total = find_recordings(options.paths, separate=separate)
+        if kind in TIMELINES and options.output is None and total is not None and total > 1:
+            refuse_several()  # before the model is loaded
         predictor = load(config)
         results = config.predict(predictor, found)
     else:
@@ -205,7 +210,7 @@ def run_locally(config: PredictorConfig, options: OutputOptions) -> bool:
         count = amount(written.recordings, "channel" if separate else "recording")
         failed = f", {written.failed:,} failed" if written.failed else ""
         # The output may be /dev/stdout.
-        print(f"Written: {options.output} ({count}{failed})", file=sys.stderr)
+        say(f"Written: {options.output} ({count}{failed})", error=True)
     return written.recordings > 0 and not written.failed
 
 

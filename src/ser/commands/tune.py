@@ -25,7 +25,8 @@ def tune(
     Ranges are written as 'model.lr=tag(log, interval(1e-6, 1e-4))' or
     data.batch_size=8,16,32. Without one, those of conf/tune.yaml are searched.
     """
-    from ser.config.compose import CONF, compose_command
+    from ser.config.compose import compose_command
+    from ser.config.overrides import CONF
     from ser.config.train import TrainConfig
     from ser.training.search_space import read_space
 

@@ -12,13 +12,10 @@ from ser.config.evaluate import EvaluateConfig
 from ser.config.fields import require_folder
 from ser.config.keys import describe_callbacks, describe_settings
 from ser.config.loggers import LOGGERS
-from ser.config.overrides import quote
+from ser.config.overrides import CONF, quote
 from ser.config.plain import DEPRECATED_KEYS, REMOVED_KEYS, UNSUPPORTED, Config, convert
 from ser.config.train import TrainConfig
 
-PACKAGE = Path(__file__).parents[1]
-# A wheel holds the configs as ser/conf. In a clone they are at the top level.
-CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parents[1] / "conf"
 # Mappings whose keys are not fixed, by group.
 FREE = {
     "": {"label_map"},
@@ -41,7 +38,7 @@ HELP = {
 
 In a clone, `python train.py` does the same.
 """,
-    "evaluate": """Evaluate a trained model on the data it was trained with.
+    "evaluate": """Evaluate a trained model on the test part of its data, or on other data.
 
   ser evaluate ckpt=runs/RUN                      the best checkpoint of a run
   ser evaluate ckpt=runs/RUN part=val

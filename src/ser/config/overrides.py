@@ -6,12 +6,20 @@ them. So `output_dir=größe`, `ckpt=epoch=0-step=1.ckpt` and `data.table=it's (
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
+
+from ser.errors import UserError
+
+PACKAGE = Path(__file__).parents[1]
+# A wheel holds the configs as ser/conf. In a clone they are at the top level.
+CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parents[1] / "conf"
+GROUPS = frozenset(each.name for each in CONF.iterdir() if each.is_dir())
 
 
 class Loader(yaml.SafeLoader):
@@ -41,6 +49,8 @@ OmegaConf.register_new_resolver(RESOLVER, load_yaml, replace=True)
 def quote(override: str) -> str:
     """The override as Hydra can read it: unchanged if it can already, else with a quoted value."""
     key, equals, value = override.partition("=")
+    if equals and not key:
+        raise UserError(f"{override} has no setting before the =: type KEY=VALUE")
     if not equals or is_readable(override):
         return override
     quoted = f"{key}={quote_value(value)}"
@@ -68,6 +78,9 @@ def is_readable(override: str) -> bool:
         parsed = OverridesParser.create().parse_override(override)
         value = parsed.value()
     except HydraException:
+        return False
+    # Hydra fails on an option of a group that is not text, such as 3.
+    if parsed.key_or_group in GROUPS and isinstance(value, int | float | None):
         return False
     # output_dir=2026_01_31 would become 20260131
     return not (holds_number(value) and re.search(r"\d_\d", override.partition("=")[2]))

@@ -1,6 +1,5 @@
 """Adapt predictions to speakers by unlabelled recordings of them."""
 
-import sys
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
@@ -16,6 +15,7 @@ from ser.inference.prediction import AdaptedTo, Failure, Prediction
 from ser.inference.predictor import Predictor
 from ser.models.standardization import Standardization, Statistics
 from ser.system.progress import track
+from ser.system.terminal import say
 
 
 def compute_features(
@@ -99,8 +99,8 @@ def report(predictor: Predictor, known: Mapping[str, Statistics], unknown: int) 
     """Print to standard error what predictions are adapted to, and what to be careful about."""
     for name, statistics in known.items():
         clips = amount(statistics.count, "clip")
-        print(f"Adapted to {name or 'one speaker'}, {clips}", file=sys.stderr)
+        say(f"Adapted to {name or 'one speaker'}, {clips}", error=True)
         for warning in find_warnings(predictor.standardization, statistics):
-            print(f"Warning: {name or 'one speaker'}: {warning}", file=sys.stderr)
+            say(f"Warning: {name or 'one speaker'}: {warning}", error=True)
     if unknown:
-        print(f"Not adapted, because the speaker is unknown: {unknown:,}", file=sys.stderr)
+        say(f"Not adapted, because the speaker is unknown: {unknown:,}", error=True)

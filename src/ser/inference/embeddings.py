@@ -15,6 +15,7 @@ from ser.errors import UserError, optional_dependency, require
 from ser.inference.prediction import Failure
 from ser.inference.settings import Pool, WindowConfig
 from ser.inference.windows import Window, read_windows
+from ser.inference.writers import Written
 from ser.models.families.base import SPEECH
 from ser.models.network import EmotionNetwork
 from ser.system.atomic import replacing
@@ -97,8 +98,8 @@ def compute(
 
 def write_parquet(
     results: Iterable[Embedding | Failure], path: Path, pool: Pool, metadata: dict[str, str]
-) -> int:
-    """Write a Parquet file with a row per recording, and return how many recordings failed.
+) -> Written:
+    """Write a Parquet file with a row per recording, and return the number of rows.
 
     Columns: path, seconds, embedding (a list of numbers, or a list per frame), error. The metadata
     is that of the file. Raises UserError without pyarrow.
@@ -110,14 +111,15 @@ def write_parquet(
     kind = vector if pool == Pool.mean else arrow.list_(vector)
     columns = {"path": arrow.string(), "seconds": arrow.float64(), "embedding": kind}
     schema = arrow.schema([*columns.items(), ("error", arrow.string())], metadata=metadata)
-    failed, remaining = 0, iter(results)
+    total, failed, remaining = 0, 0, iter(results)
     # An open file, because pyarrow refuses names that are not UTF-8.
     with replacing(path) as file, parquet.ParquetWriter(file, schema) as writer:
         while group := list(islice(remaining, ROWS_PER_GROUP)):
+            total += len(group)
             failed += sum(isinstance(each, Failure) for each in group)
             rows = [describe(each, pool) for each in group]
             writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
-    return failed
+    return Written(total, failed)
 
 
 def describe(result: Embedding | Failure, pool: Pool) -> dict[str, object]:

@@ -53,6 +53,8 @@ def explain_folder(path: Path) -> str:
         return f"has weights, but no {CONFIG}: copy it from where the weights are from"
     if (last := path / "checkpoints" / "last.ckpt").is_file():
         return f"is a run without its best checkpoint: name {last}, or finish the run"
+    if any((path / name).is_file() for name in ("dropped.csv", "manifest.csv", "provenance.json")):
+        return "has no checkpoint: name a run folder that has checkpoints/best.ckpt"
     found = {int(match[1]): each for each in path.glob("checkpoint-*")
              if (match := TRAINER.fullmatch(each.name)) and each.is_dir()}  # fmt: skip
     if found:

@@ -114,6 +114,14 @@ def walk(folder: str) -> Iterator[str | BinaryIO]:
     files = list_files(Path(folder), lambda error: unread.append(str(error.filename)))
     visible = [path for path in files if not is_hidden(path.relative_to(folder))]
     found = [str(path) for path in visible if is_audio(path.relative_to(folder))]
+    sounds = sum(path.suffix.lower() in SUFFIXES for path in files)
+    hidden = sounds - sum(path.suffix.lower() in SUFFIXES for path in visible)
+    if hidden:
+        log.warning(
+            "%s: skipped %s, because a name that begins with a dot is hidden; name them to predict"
+            " them",
+            *(folder, amount(hidden, "recording")),
+        )
     if not found and any(path.suffix.lower() == ".parquet" for path in visible):
         yield from read_paths(folder)
         return

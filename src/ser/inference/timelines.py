@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import NamedTuple, NoReturn, TextIO
 
 from ser.audio.sniff import SUFFIXES
 from ser.errors import UserError
@@ -153,12 +153,17 @@ class TimelineWriter:
 
     def finish(self) -> None:
         """Write the recording whose channels are known; another one follows."""
-        raise UserError("there are several recordings: write one file each with --output=FOLDER")
+        refuse_several()
 
     def close(self) -> None:
         if self.channels and self.stream is not None:
             self.stream.write(self.timeline.render(self.channels))
             self.stream.flush()
+
+
+def refuse_several() -> NoReturn:
+    """Raise UserError: one stream or file holds the timeline of one recording."""
+    raise UserError("there are several recordings: write one file each with --output=FOLDER")
 
 
 class FileWriter(TimelineWriter):

@@ -14,6 +14,7 @@ from ser.reports import html, texts
 from ser.reports.plots import FIGURES, ReportFigure
 from ser.reports.tables import Table, fraction, show_interval
 from ser.reports.terminal import show as print_all
+from ser.reports.terminal import show_command
 from ser.system.atomic import write_text
 from ser.training.probe import LayerProbe, ProbeResult
 
@@ -148,4 +149,5 @@ def show(result: ProbeResult, command: str, folder: Path) -> None:
     for words in notes(result):
         print_all(words, style="yellow")
     print_all(f"Written: {folder / 'probe.md'}, probe.json, {FIGURES}/layers.png", "")
-    print_all(f"Train the head of layer {name_layers(result.best.layers)}:", f"  {command}")
+    print_all(f"Train the head of layer {name_layers(result.best.layers)}:")
+    show_command(command)

@@ -209,6 +209,8 @@ def show_scores(result: EvaluationResult, folder: Path) -> None:
     show(tabulate_emotions(overall), tabulate_corpora(corpora))
     if overall.no_interval:
         show(f"No interval for the UAR: {overall.no_interval}.")
+    if result.robustness is not None:
+        show(robust.tabulate(RobustnessResult(result.robustness.to_plain(), {})))
     if result.adaptation is not None:
         show(adaptation.summarize(result.adaptation))
     if result.left_out:

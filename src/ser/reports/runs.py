@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ser.config.baseline import RECORD
 from ser.config.plain import key_of
 from ser.errors import UserError
 from ser.metrics.intervals import SpeakerCounts, count_by_speaker
@@ -82,13 +83,15 @@ def read_run(path: Path) -> EvaluatedRun:
             f" {' and '.join(map(str, READABLE))}: run"
             f" {shlex.join(['ser', 'evaluate', command])} again"
         )
+    baseline = Path(content.get("checkpoint", "")).name == RECORD
+    kind = ["acoustic baseline"] if baseline else []
     return EvaluatedRun(
         name=run_folder_of(folder).name,
         folder=folder,
         labels=tuple(content["labels"]),
         part=content["part"],
         synthetic=content["synthetic"],
-        command=content["config"].get("command", []),
+        command=[*kind, *content["config"].get("command", [])],
         predictions=read_predictions(folder / "predictions.csv", content["schema"]),
         val_uar=content.get("val_uar"),
     )

@@ -155,7 +155,10 @@ async def show_start(request: Request) -> Response:
 
 async def explain(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return refuse(error.status_code, error.detail, **(error.headers or {}))
+    message = error.detail
+    if message in ("Not Found", "Method Not Allowed"):  # of Starlette, for routes that do not exist
+        message = f"{request.method} {request.url.path} is not offered: /docs lists the requests"
+    return refuse(error.status_code, message, **(error.headers or {}))
 
 
 async def explain_values(request: Request, error: Exception) -> Response:

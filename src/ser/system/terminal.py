@@ -26,6 +26,12 @@ def wrap(text: str, stream: TextIO, indent: str = "") -> str:
     return "\n".join("\n".join(wrapper.wrap(line)) for line in text.split("\n"))
 
 
+def say(text: str, *, error: bool = False) -> None:
+    """Print to standard output, or to standard error what is no result."""
+    stream = sys.stderr if error else sys.stdout
+    print(wrap(text, stream), file=stream, flush=True)
+
+
 def show_logs(*informative: str) -> None:
     """Show each warning once on standard error, and all messages of the loggers named."""
     handler = logging.StreamHandler()

@@ -78,10 +78,8 @@ def test_part_of_a_file(tmp_path):
     assert clip.seconds == 0.75
     np.testing.assert_allclose(cache.read(clip.content), ramp[8000:20_000], atol=1e-4)
     late = cache.add(sources(tmp_path / "ramp.wav", start=1.5, end=2.5)).iloc[0]
-    assert (late.fault, late.detail) == (
-        "out_of_range",
-        "1.5 s to 2.5 s, but the file lasts 2.00 s",
-    )
+    assert late.fault == "out_of_range"
+    assert all(number in late.detail for number in ("1.5", "2.5", "2.00"))
 
 
 @pytest.mark.parametrize(("end", "fault"), [(1.0, ""), (1.009, ""), (1.02, "out_of_range")])

@@ -160,7 +160,37 @@ def test_another_recording_behind_a_wav_is_not_lost(name, between, streams, tmp_
 def test_a_size_of_the_samples_that_is_too_small_is_corrected(missing, tmp_path):
     """The size of the file says where they end."""
     fault, seconds, notes = outcomes(wav(SIZE + 36, SIZE - missing), tmp_path / "a")
-    assert (fault, seconds, notes) == ("", len(DATA) / 2 / RATE, [])
+    assert (fault, seconds) == ("", len(DATA) / 2 / RATE)
+    assert len(notes) == (missing > 128)
+
+
+ODD = b"IART\5\0\0\0abcde"  # a chunk of odd size, which needs a byte of padding
+TAIL = b"LIST" + struct.pack("<I", len(ODD) + 5) + b"INFO" + ODD + b"\0"
+
+
+@pytest.mark.parametrize("padded", [True, False])
+@pytest.mark.parametrize("tail", [TAIL, b"bext\3\0\0\0abc\0" + TAIL, b"_PMX" + bytes(4)])
+def test_chunks_behind_samples_of_an_odd_size_are_no_samples(padded, tail, tmp_path):
+    samples = np.arange(8001, dtype=np.uint8)  # 8 bits, with values as in speech
+    head = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, RATE, RATE, 1, 8)
+    body = b"WAVE" + head + struct.pack("<4sI", b"data", len(samples)) + samples.tobytes()
+    body += b"\0" * padded + tail
+    content = b"RIFF" + struct.pack("<I", len(body)) + body
+    assert outcomes(content, tmp_path / "a") == ("", len(samples) / RATE, [])
+
+
+@pytest.mark.parametrize("size", [0, 0xFFFF_FFFF, 0x7FFF_FFF0])
+@pytest.mark.parametrize("tail", [TAIL, b"bext\3\0\0\0abc\0" + TAIL])
+def test_chunks_behind_samples_of_unknown_size_are_no_samples(size, tail, tmp_path):
+    content = wav(SIZE + 36 + len(tail), size, tail)
+    assert outcomes(content, tmp_path / "a") == ("", len(DATA) / 2 / RATE, [])
+
+
+def test_chunks_behind_samples_whose_size_is_too_small_are_no_samples(tmp_path):
+    content = wav(SIZE + 36 + len(TAIL), SIZE // 2, TAIL)
+    fault, seconds, [note] = outcomes(content, tmp_path / "a")
+    assert (fault, seconds) == ("", len(DATA) / 2 / RATE)
+    assert f"{SIZE:,}" in note
 
 
 def test_bytes_that_no_size_counts_are_noted(tmp_path):

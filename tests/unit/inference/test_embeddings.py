@@ -99,7 +99,7 @@ def test_names_in_any_bytes_are_written(tmp_path):
     odd = os.fsdecode(b"\xe4.wav")
     found = [Embedding(odd, 1.0, np.ones(2, np.float32)), Failure(odd, f"no such file: {odd}")]
     output = tmp_path / os.fsdecode(b"\xff.parquet")
-    assert write_parquet(found, output, Pool.mean, {}) == 1
+    assert write_parquet(found, output, Pool.mean, {}) == (len(found), 1)
     with output.open("rb") as file:
         rows = parquet.read_table(file).to_pylist()
     assert [row["embedding"] for row in rows] == [[1.0, 1.0], None]
