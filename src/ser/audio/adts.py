@@ -3,7 +3,7 @@
 import re
 
 from ser.audio.damage import join_notes
-from ser.audio.mpeg import ENOUGH, Frame, Syntax, scan
+from ser.audio.mpeg import ENOUGH, BeginsOther, Frame, Syntax, scan
 from ser.audio.splice import Part, Peek
 
 RATES = (96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000,
@@ -34,9 +34,9 @@ def is_adts(head: bytes) -> bool:
     return frames == ENOUGH or (frames > 0 and place == len(head))
 
 
-def survey(peek: Peek) -> list[Part]:
+def survey(peek: Peek, begins_other: BeginsOther) -> list[Part]:
     """The file; raises AudioError if too much of it is lost beside its AAC frames."""
-    streams = scan(peek, ADTS)
+    streams = scan(peek, begins_other, ADTS)
     note = join_notes(stream.note for stream in streams)
     last = streams[-1].segments[-1:] if streams else []
     end = last[0].stop if last and isinstance(last[0], range) else peek.size

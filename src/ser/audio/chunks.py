@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ser.audio import mpeg
 from ser.audio.recording import AudioError, Fault
-from ser.audio.sniff import HEAD, W64_RIFF, begins_recording, identify
+from ser.audio.sniff import ASF_HEADER, HEAD, W64_RIFF, begins_recording, identify
 from ser.audio.splice import Part, Peek
 
 SLACK = 128  # bytes; more than any header that a writer may have failed to count
@@ -21,6 +21,13 @@ MAX_CHUNKS = 10_000
 W64_DATA = bytes.fromhex("64617461 f3acd311 8cd100c0 4f8edb8a")
 ASF_FILE = bytes.fromhex("a1dcab8c 47a9cf11 8ee400c0 0c205365")
 FLV_TAGS, FLV_HEADER = {8, 9, 18}, 11  # audio, video and metadata; bytes
+# How recordings begin, in bytes that do not occur in compressed samples by chance.
+BEHIND_FLAC = (
+    *(b"fLaC\0\0\0\x22", b"WAVEfmt ", b"RF64\xff\xff\xff\xffWAVE", b"AIFFCOMM", b"AIFCFVER"),
+    *(b".snd\0\0\0", b"caff\0\1\0\0", b"NIST_1A\n   1024\n", b"OggS\0\2", b"#!AMR", W64_RIFF),
+    *(b"ftypM4A ", b"ftypisom", b"ftypmp4", b"ftypqt", b"ftyp3gp", b"webmB", b"matroskaB"),
+    *(b"AVI LIST", b"FLV\1\4\0\0\0\t", ASF_HEADER, b"Xing\0\0\0\x0f", b"Info\0\0\0\x0f"),
+)
 CHUNK_ID = re.compile(rb"[A-Za-z0-9_ ]{4}")
 
 
@@ -128,15 +135,20 @@ def note_rest(peek: Peek, place: int, byte_rate: int = 0) -> str:
     return f"{left:,} bytes behind its samples are not used{length}"
 
 
-def check_search(peek: Peek, begin: bytes) -> None:
-    """Raise AudioError if the bytes with which a recording begins are found further on."""
+def check_search(peek: Peek, *begins: bytes) -> None:
+    """Raise AudioError if bytes with which a recording begins are found further on."""
+    longest = max(map(len, begins))
     for place in range(1, peek.size, Peek.SIZE):
-        if begin in peek(place, Peek.SIZE + len(begin) - 1):
+        block = peek(place, Peek.SIZE + longest - 1)
+        if any(begin in block for begin in begins):
             raise AudioError(Fault.SEVERAL)
 
 
 def survey_flac(peek: Peek) -> list[Part]:
-    check_search(peek, b"fLaC\0\0\0\x22")
+    """The file: FLAC states no length in bytes, so what follows it is searched for."""
+    check_search(peek, *BEHIND_FLAC)
+    if mpeg.is_mpeg(peek(max(0, peek.size - HEAD), HEAD)):  # an MP3 has no certain beginning
+        raise AudioError(Fault.SEVERAL)
     return whole(peek)
 
 
@@ -202,10 +214,12 @@ def survey_nist(peek: Peek) -> list[Part]:
         int(found[1]) if (found := re.search(rb"\n%s -i (\d{1,18})\n" % name, head)) else 0
         for name in (b"sample_count", b"channel_count", b"sample_n_bytes")
     )
-    if b"embedded" not in head:  # else the samples are compressed
-        start = int(head[8:16]) if head[8:16].strip().isdigit() else 1024
-        check_held(peek, Chunk(b"", start, count * channels * width), STREAMED_64)
-    return whole(peek)
+    if b"embedded" in head:  # the samples are compressed
+        return whole(peek)
+    start = int(head[8:16]) if head[8:16].strip().isdigit() else 1024
+    size = count * channels * width
+    check_held(peek, Chunk(b"", start, size), STREAMED_64)
+    return whole(peek, note_rest(peek, start + size) if size else "")
 
 
 def survey_caf(peek: Peek) -> list[Part]:

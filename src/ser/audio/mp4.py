@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 from ser.audio.damage import CUT
 from ser.audio.recording import AudioError, Fault
+from ser.audio.sniff import HEAD, Container, identify
 from ser.audio.splice import Part, Peek
 
+HEADER = 8  # bytes of size and type
 SLACK = 128  # bytes that may be missing at the end
 MAX_BOXES, MAX_DEPTH = 100_000, 8
 MAX_PACKETS = 2**20  # of all tracks and edits; six hours of AAC
@@ -37,6 +39,8 @@ def survey(peek: Peek) -> list[Part]:
     boxes = list(read_boxes(peek, 0, peek.size))
     for box in boxes:
         if box.stop > peek.size + SLACK:
+            if identify(peek(box.start - HEADER, HEAD)) not in (None, Container.MP4):
+                raise AudioError(Fault.SEVERAL)
             held, size = max(0, peek.size - box.start), box.stop - box.start
             raise AudioError(Fault.TRUNCATED, f"{held:,} of {size:,} bytes")
     if not any(box.type == b"moov" for box in boxes):
@@ -53,10 +57,10 @@ def survey(peek: Peek) -> list[Part]:
 def read_boxes(peek: Peek, place: int, stop: int) -> Iterator[Box]:
     """The boxes that follow each other between two offsets; the last may reach beyond."""
     for _ in range(MAX_BOXES):
-        if place + 8 > min(stop, peek.size):
+        if place + HEADER > min(stop, peek.size):
             return
         size, kind = struct.unpack(">I4s", peek(place, 8))
-        header = 8
+        header = HEADER
         if size == 1:  # a 64-bit size follows
             size, header = int.from_bytes(peek(place + 8, 8), "big"), 16
         if size == 0:  # to the end of the file

@@ -32,7 +32,12 @@ MAX_DELAY = 2 * 4095 + 1152  # samples that a LAME header lets a decoder remove,
 INFO_END = 54  # bytes from the beginning of a frame to the end of its length header
 MAX_PADDING = 4096  # bytes of zeros behind the last frame
 END_TAGS = {b"TAG+": 227, b"TAG": 128}  # bytes of ID3v1
+MOST_READ = 8192  # bytes that tell whether a recording of another format begins
 SLACK = 2  # frames; encoders disagree on whether the Xing header counts its own frame
+
+
+BeginsOther = Callable[[bytes], bool]
+"""Whether these bytes begin a recording of another format."""
 
 
 @dataclass(frozen=True)
@@ -157,11 +162,12 @@ def is_mpeg(head: bytes) -> bool:
     return False
 
 
-def scan(peek: Peek, syntax: Syntax = LAYERS) -> list[Stream]:
+def scan(peek: Peek, begins_other: BeginsOther, syntax: Syntax = LAYERS) -> list[Stream]:
     """The streams of an MP3 file, or of AAC frames.
 
-    Raises AudioError if a stream states more frames than there are, or if the file is mostly junk.
-    An incomplete last frame is left out.
+    Raises AudioError if a stream states more frames than there are, if the file is mostly junk, or
+    if `begins_other` finds a recording of another format behind frames. An incomplete last frame
+    is left out.
     """
     streams: list[Stream] = []
     place = junk = before = 0
@@ -178,6 +184,8 @@ def scan(peek: Peek, syntax: Syntax = LAYERS) -> list[Stream]:
         elif size := tag_size(head):
             place += size
         else:
+            if streams and begins_other(peek(place, MOST_READ)):
+                raise AudioError(Fault.SEVERAL)
             found = find_frame(peek, place + 1, place + MAX_JUNK, syntax)
             lost = count_lost(peek, place, found)
             if streams:
@@ -194,9 +202,9 @@ def scan(peek: Peek, syntax: Syntax = LAYERS) -> list[Stream]:
     return streams
 
 
-def survey(peek: Peek) -> list[Part]:
+def survey(peek: Peek, begins_other: BeginsOther) -> list[Part]:
     """The streams of an MP3 file, each behind a header that states its length if need be."""
-    return [stream.part() for stream in scan(peek)]
+    return [stream.part() for stream in scan(peek, begins_other)]
 
 
 def count_lost(peek: Peek, place: int, stop: int) -> int:

@@ -22,6 +22,7 @@ from ser.audio.chunks import (
     whole,
 )
 from ser.audio.recording import MAX_CHANNELS, AudioError, Fault
+from ser.audio.sniff import HEAD, begins_recording
 from ser.audio.splice import Part, Peek
 
 TAILS = re.compile(rb"LIST|bext|_PMX|iXML|id3 |ID3 |cue |smpl|fact|JUNK|PAD ")  # behind samples
@@ -103,9 +104,9 @@ def survey_avi(peek: Peek) -> list[Part]:
     check_held(peek, next(read_chunks(peek, RIFF, 0)))
     place = 0
     while place + 8 <= peek.size:
-        head = peek(place, 12)
-        if head.startswith(b"RIFF") and place and head[8:] == b"AVI ":
+        if place and begins_recording(peek(place, HEAD)):
             raise AudioError(Fault.SEVERAL)
+        head = peek(place, 8)
         if not CHUNK_ID.fullmatch(head[:4]):
             break
         size = int.from_bytes(head[4:8], "little")

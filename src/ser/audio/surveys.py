@@ -8,8 +8,17 @@ too much of it is damaged.
 from collections.abc import Callable
 
 from ser.audio import adts, amr, chunks, matroska, mp4, mpeg, ogg, riff, transport, voc
-from ser.audio.sniff import Container
+from ser.audio.sniff import Container, begins_recording
 from ser.audio.splice import Part, Peek
+
+
+def survey_aac(peek: Peek) -> list[Part]:
+    return adts.survey(peek, lambda head: bool(begins_recording(head) or mpeg.is_mpeg(head)))
+
+
+def survey_mpeg(peek: Peek) -> list[Part]:
+    return mpeg.survey(peek, lambda head: bool(begins_recording(head) or adts.is_adts(head)))
+
 
 SURVEYS: dict[Container, Callable[[Peek], list[Part]]] = {
     Container.WAV: riff.survey_wav,
@@ -30,6 +39,6 @@ SURVEYS: dict[Container, Callable[[Peek], list[Part]]] = {
     Container.MPEG_TS: transport.survey_ts,
     Container.MPEG_PS: transport.survey_ps,
     Container.OGG: ogg.scan,
-    Container.AAC: adts.survey,
-    Container.MPEG: mpeg.survey,
+    Container.AAC: survey_aac,
+    Container.MPEG: survey_mpeg,
 }

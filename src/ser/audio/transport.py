@@ -3,7 +3,10 @@
 `ser.audio.ffmpeg` finds gaps before it by timestamps.
 """
 
+from ser.audio import mpeg
 from ser.audio.damage import CUT
+from ser.audio.recording import AudioError, Fault
+from ser.audio.sniff import HEAD, begins_recording
 from ser.audio.splice import Part, Peek
 
 SYNC = b"G"
@@ -28,4 +31,6 @@ def survey_ps(peek: Peek) -> list[Part]:
             place += 14 + (head[-1] & 7) if second else 12
         else:
             place += 6 + int.from_bytes(head[4:6], "big")
+    if begins_recording(head := peek(place, HEAD)) or mpeg.parse_header(head[:4]):
+        raise AudioError(Fault.SEVERAL)
     return [Part([range(peek.size)], note=CUT if place > peek.size else "")]

@@ -45,6 +45,22 @@ def test_prediction_reads_what_training_reads(name, write_recording):
     np.testing.assert_allclose(samples * clip.peak / 32767, streamed, atol=clip.peak / 60_000)
 
 
+FOLLOWING = ["pcm16.wav", "a.flac", "a.mp3", "a.ogg", "aac.m4a", "opus.webm", "narrow.amr"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recording_of_another_format_behind_it_is_not_lost_silently(name, write_recording):
+    """Its samples are read too, or it is refused, or a note says that there is more."""
+    path = write_recording(name)
+    first = path.read_bytes()
+    for other in FOLLOWING:
+        if other == name:
+            continue
+        path.write_bytes(first + write_recording(other, "other").read_bytes())
+        clip, _ = examine(path)
+        assert clip.fault or clip.note or clip.seconds > 3.5, other
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_recording_is_recognised_by_its_content(name, write_recording, tmp_path):
     assert is_recording(write_recording(name, "notes.txt"))
