@@ -4,6 +4,7 @@ Only formats listed here reach a decoder, so playlists, subtitles and other file
 open further files never do.
 """
 
+import codecs
 import re
 from enum import StrEnum
 from pathlib import Path
@@ -78,6 +79,8 @@ MAGIC = {
 PATTERNS = [(re.compile(pattern, re.DOTALL), kind) for pattern, kind in MAGIC.items()]
 LINE = 64  # bytes that tell text from a recording
 BINARY = re.compile(rb"\xff|.*[\0-\x08\x0b\x0c\x0e-\x1f]", re.DOTALL)
+UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+NUL_LIST = re.compile(rb"([^\0-\x1f\xff]+\0)+[^\0-\x1f\xff]*")  # as of `find -print0`
 RAW = (
     "standard input is neither a recording of a known format nor a list of paths; raw samples need"
     " a header: `ffmpeg -f s16le -ar 16000 -ac 1 -i - -f wav -`"
@@ -133,7 +136,7 @@ def read_input(stream: Buffered) -> tuple[bytes, bool]:
             return head, False
     if identify(head) is not None:
         return head, True
-    if BINARY.match(head):
+    if BINARY.match(head) and not head.startswith(UTF_16) and not NUL_LIST.fullmatch(head):
         raise UserError(RAW)
     return head, False
 

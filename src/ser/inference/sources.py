@@ -1,5 +1,6 @@
 """Finds the recordings that a user names: files, folders, globs, tables, standard input."""
 
+import codecs
 import copy
 import glob
 import io
@@ -152,12 +153,23 @@ def is_audio(path: Path) -> bool:
 def read_input(stream: io.BufferedIOBase) -> Iterator[str | BinaryIO]:
     """A buffered binary stream: one recording of any format, or paths of recordings, one per line.
 
-    Paths are returned as they arrive. Raises UserError if the bytes are neither.
+    Paths are returned as they arrive. A list in UTF-16, as PowerShell writes it, and one with NUL
+    bytes between paths, as of `find -print0`, are read whole. Raises UserError if the bytes are
+    neither.
     """
     head, recording = sniff.read_input(stream)
     if recording:
         yield io.BytesIO(head + stream.read())
         return
+    if head.startswith(sniff.UTF_16):
+        yield from filter(
+            None, map(str.strip, (head + stream.read()).decode("utf-16").splitlines())
+        )
+        return
+    if b"\0" in head:
+        yield from map(os.fsdecode, filter(None, (head + stream.read()).split(b"\0")))
+        return
+    head = head.removeprefix(codecs.BOM_UTF8)
     head += b"" if head.endswith(b"\n") else stream.readline()
     for line in chain(head.splitlines(), stream):
         if path := line.decode("utf-8", "surrogateescape").strip():
@@ -180,7 +192,7 @@ def read_rows(source: str, speaker: str = "") -> Iterator[tuple[str | BinaryIO, 
     if not is_hub_name(source) and not Path(source).exists():
         raise UserError(f"{source}: no such table.")
     from ser.preparation.tables.files import locate_files
-    from ser.preparation.tables.raw import is_missing
+    from ser.preparation.tables.raw import SPACE, is_missing
     from ser.preparation.tables.reader import read_table
 
     chosen = {"speaker": speaker} if speaker not in ("", "speaker") else {}
@@ -199,7 +211,7 @@ def read_rows(source: str, speaker: str = "") -> Iterator[tuple[str | BinaryIO, 
     missing = is_missing(table.rows["path"])
     if missing.any():
         log.warning("%s: %s rows without a path skipped", source, f"{missing.sum():,}")
-    names = table.rows["path"][~missing].str.strip()
+    names = table.rows["path"][~missing].str.strip(SPACE)
     located = locate_files(names, table.folder)
     located |= {name: name for name in names if ADDRESS.match(name)}  # reported in its place
     kept = [who for who, gone in zip(speakers, missing, strict=True) if not gone]

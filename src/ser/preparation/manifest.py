@@ -106,6 +106,8 @@ class Manifest:
             for reason, rows in sorted(groups.items(), key=lambda group: -len(group[1]))
         ]
         total = len(dropped) + len(self.utterances)
+        if dropped.empty:
+            return f"none of {total:,} files was left out"
         return f"{len(dropped):,} of {total:,} files were left out: {'; '.join(parts)}"
 
 

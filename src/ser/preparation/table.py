@@ -23,11 +23,12 @@ from ser.preparation.tables.files import (
     with_slashes,
 )
 from ser.preparation.tables.names import PART_WORDS
-from ser.preparation.tables.raw import clean, is_missing
+from ser.preparation.tables.raw import SPACE, clean, is_missing
 from ser.preparation.tables.reader import Table, read_table
 
 log = logging.getLogger(__name__)
 NUMBERS = ("start", "end", "agreement", "duration")
+TIME = r":|day|^-?P.*T|^[\d.,]+ ?(?:s|sec|ms)$"
 GENDERS = {"m": "male", "male": "male", "man": "male", "f": "female", "female": "female",
            "w": "female", "woman": "female"}  # fmt: skip
 UNUSED = "unused"  # the word for no part
@@ -73,7 +74,7 @@ def read_rows(table: Table) -> pd.DataFrame:
     rows = table.rows.reindex(columns=[*TABLE_COLUMNS, "duration"], fill_value="")
     for name in table.rows.columns.difference(["path", "emotion", *NUMBERS]):
         rows[name] = clean(rows[name])
-    rows["path"] = rows["path"].str.strip().mask(is_missing(rows["path"]), "")
+    rows["path"] = rows["path"].str.strip(SPACE).mask(is_missing(rows["path"]), "")
     genders = {word: GENDERS.get(word.casefold(), word) for word in rows["gender"].unique()}
     rows["gender"] = rows["gender"].map(genders)
     parts = {word: str(PART_WORDS.get(word.casefold(), word)) for word in rows["split"].unique()}
@@ -104,21 +105,23 @@ def refuse_days(times: pd.DataFrame, table: Table) -> None:
 def read_numbers(words: pd.Series, name: str, table: Table) -> pd.Series:
     """A column as floats.
 
-    Seconds may also be times such as 00:00:01.5, 0 days 00:00:01.5 or P0DT0H0M1.5S. Numbers and
-    times may have a decimal comma.
+    Seconds may also be times such as 00:00:01.5, 0:01.5, 0 days 00:00:01.5, P0DT0H0M1.5S, 1.5s or
+    1500 ms. Numbers and times may have a decimal comma.
     """
     numbers = pd.to_numeric(words.mask(words == ""), errors="coerce").astype(float)
     odd = numbers.isna() & (words != "")
     if odd.any():
         comma = words[odd].str.replace(r"^([+-]?\d+),(\d+)$", r"\1.\2", regex=True)
         numbers[odd] = pd.to_numeric(comma, errors="coerce")
-        times = odd & words.str.contains(":|day|^-?P.*T", regex=True) & (name != "agreement")
+        times = odd & words.str.contains(TIME, regex=True) & (name != "agreement")
         points = words[times].str.replace(r"(days?),\s*", r"\1 ", regex=True)  # str(timedelta)
         points = points.str.replace(r",(\d+S?)$", r".\1", regex=True)
+        points = points.str.replace(r"^(\d+:\d\d(\.\d+)?)$", r"00:\1", regex=True)
         points = points.mask(points.str.contains(","))  # pandas would leave the comma out
         numbers[times] = pd.to_timedelta(points, errors="coerce").dt.total_seconds()
     wrong = numbers.isna() & (words != "")
-    refuse(wrong, words.to_frame(name), table, lambda row: f"{name} {row[name]!r} is not a number")
+    form = "a number" if name == "agreement" else "seconds or a time such as 0:01:02.5"
+    refuse(wrong, words.to_frame(name), table, lambda row: f"{name} {row[name]!r} is not {form}")
     return numbers
 
 
@@ -128,7 +131,7 @@ def spell_labels(column: pd.Series, labels: LabelMap) -> pd.Series:
         word: word if word in labels else clean_word for word, clean_word in
         zip(column.unique(), clean(pd.Series(column.unique())), strict=True)
     }  # fmt: skip
-    return column.map(words).str.strip()
+    return column.map(words).str.strip(SPACE)
 
 
 def check_labels(rows: pd.DataFrame, table: Table, labels: LabelMap) -> None:

@@ -35,7 +35,8 @@ def test_skipped_files_of_a_folder_are_counted_by_suffix(folder, caplog):
     for name in ("more.txt", "page.HTML", "README", ".hidden/x.txt"):
         (folder / name).write_text("no audio")
     assert len(names(folder)) == 3
-    [record] = caplog.records
+    hidden, record = caplog.records
+    assert "2 recordings" in hidden.message
     assert "4 files" in record.message  # hidden files do not count
     assert "2 .txt" in record.message
 
@@ -159,6 +160,11 @@ def test_standard_input_is_a_list_of_paths_or_one_recording(folder):
     assert list(read_input(io.BytesIO(b""))) == []
     umlaut = "Ärger.wav".encode("latin-1")
     assert list(read_input(io.BytesIO(umlaut))) == [os.fsdecode(umlaut)]
+    powershell = "Ä.wav\r\ntwo words.wav\r\n".encode("utf-16")
+    assert list(read_input(io.BytesIO(powershell))) == ["Ä.wav", "two words.wav"]
+    found = b"one.wav\0two words.wav\0"  # find -print0
+    assert list(read_input(io.BytesIO(found))) == ["one.wav", "two words.wav"]
+    assert list(read_input(io.BytesIO(b"\xef\xbb\xbfone.wav\r\n"))) == ["one.wav"]
     many = "".join(f"{number}.wav\n" for number in range(10_000)).encode()
     assert len(list(read_input(io.BytesIO(many)))) == 10_000
 

@@ -248,6 +248,8 @@ def test_both_unicode_forms_of_a_file_name_are_found(tmp_path, write_tone, build
         ("0.25", "0.75"),
         ("0 days 00:00:00.250000", "0 days 00:00:00.750000"),
         ("00:00:00.25", "0.75"),
+        ("0:00.25", "0.75s"),
+        ("250 ms", "0:00:00.75"),
     ],
 )
 def test_times_are_seconds_or_timedeltas(own_table, build_table, start, end):
@@ -271,6 +273,16 @@ def test_decimal_commas_are_read_in_tables_with_semicolons(own_table, build_tabl
         ("begin,end", "0.5,0.75", 0.25),
         ("offset,end", "0.5,0.75", 0.75),  # without a duration, an offset may be anything
         ("duration,length", "0.5,0.75", 1.0),  # without a start it is information only
+        ("start,dur", "0.5,0.25", 0.25),
+        ("start_sec,end_sec", "0.5,0.75", 0.25),
+        ("Start (ms),End (ms)", "500,750", 0.25),
+        ("begin_ms,duration_ms", "500.0,250.0", 0.25),
+        ("offset,duration_ms", "0.5,250", 0.25),
+        ("start_time_ms,end_time_ms", "0:00.5,750", 0.25),  # a time has its own unit
+        ("xmin,xmax", "0.5,0.75", 0.25),  # Praat
+        ("t0,t1", "0.5,0.75", 0.25),
+        ("from,to", "0.5,0.75", 0.25),
+        ("from,group", "0.5,0.75", 1.0),  # alone it may be anything
     ],
 )
 def test_time_columns_of_other_names_are_understood(
@@ -278,6 +290,23 @@ def test_time_columns_of_other_names_are_understood(
 ):
     found = build_table(own_table(f"path,emotion,{header}\n0.wav,sad,{values}\n")).utterances
     assert found["seconds"].tolist() == [seconds]
+
+
+@pytest.mark.parametrize("header", ["start_sample,end_sample", "start_frame,end_frame"])
+def test_places_in_samples_are_refused(own_table, build_table, header):
+    with pytest.raises(UserError, match="start_"):
+        build_table(own_table(f"path,emotion,{header}\n0.wav,sad,8000,12000\n"))
+
+
+def test_a_start_without_an_end_is_reported(own_table, build_table, caplog):
+    found = build_table(own_table("path,emotion,start\n0.wav,sad,0.25\n")).utterances
+    assert found["seconds"].tolist() == [0.75]
+    assert any("end" in record.message for record in caplog.records)
+
+
+def test_marks_that_are_not_shown_are_no_part_of_a_cell(own_table, build_table):
+    found = build_table(own_table("path,emotion\n\ufeff0.wav,sad\u200b\n")).utterances
+    assert found["emotion"].tolist() == ["sad"]
 
 
 def test_a_split_column_is_ignored_unless_the_split_uses_it(own_table, tmp_path):

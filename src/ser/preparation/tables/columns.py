@@ -1,7 +1,7 @@
 """Which column of a table means what: named in `data.columns`, or guessed from usual names."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ser.audio.sniff import SUFFIXES, locate
@@ -26,21 +26,28 @@ ALIASES = {
     "split": "splitset subset partition set part datasplit usage",
     "corpus": "dataset database db",
     "perceived": "perceivedemotion",
-    "start": "starttime begin begintime onset starts startseconds segmentstart",
-    "end": "endtime stop stoptime ends endseconds segmentend",
+    "start": "starttime begin begintime onset segmentstart segstart tstart",
+    "end": "endtime stop stoptime segmentend segend tend",
     "agreement": "rateragreement",
-    "duration": "seconds length",
+    "duration": "dur length seconds segmentduration",
 }
+# Names that mean a start and an end only together.
+PAIRS = (("xmin", "xmax"), ("tmin", "tmax"), ("t0", "t1"), ("t1", "t2"), ("from", "to"))
+TIMES = ("start", "end", "duration", "offset")
+SECONDS = ("s", "sec", "secs", "second", "seconds", "insec", "inseconds")
+MILLISECONDS = ("ms", "msec", "msecs", "millis", "millisecond", "milliseconds", "inms")
+COUNTS = ("sample", "samples", "samp", "frame", "frames")
 
 
 def known_names(chosen: Mapping[str, str | None]) -> set[str]:
     """All simplified names by which a header is recognised."""
     usual = {alias for names in ALIASES.values() for alias in names.split()}
+    times = {alias for name in TIMES for alias in (name, *ALIASES.get(name, "").split())}
     return {
         *TABLE_COLUMNS,
         *usual,
-        "offset",
-        "duration",
+        *TIMES,
+        *(alias + unit for alias in times for unit in (*SECONDS, *MILLISECONDS)),
         *(simplify(name or "") for name in chosen.values()),
     }
 
@@ -60,6 +67,7 @@ def match_columns(
         if name not in found and (header := guess(name, free)):
             found[name] = header
     match_times(found, free)
+    refuse_counts(table, found, free)
     return found, describe_guesses(found, chosen)
 
 
@@ -81,7 +89,14 @@ def find_audio(table: RawTable, free: list[str]) -> str | None:
 
 
 def match_times(found: dict[str, str], free: list[str]) -> None:
-    """Add a duration beside a start, and an offset that is a start or, beside an onset, an end."""
+    """Add a duration beside a start, and an offset that is a start or, beside an onset, an end.
+
+    Pairs such as xmin and xmax are a start and an end.
+    """
+    for pair in PAIRS:
+        headers = [find_time(name, free) for name in pair]
+        if all(headers) and not {"start", "end"} & found.keys():
+            found |= {"start": headers[0] or "", "end": headers[1] or ""}
     duration, offset = guess("duration", free), guess("offset", free)
     if offset and "end" not in found and simplify(found.get("start", "")) == "onset":
         found["end"] = offset
@@ -89,6 +104,24 @@ def match_times(found: dict[str, str], free: list[str]) -> None:
         found["start"] = offset
     if duration and "start" in found and "end" not in found:
         found["duration"] = duration
+
+
+def refuse_counts(table: RawTable, found: Mapping[str, str], free: Sequence[str]) -> None:
+    """Raise UserError for a start or end in samples or frames, whose seconds are not known."""
+    for name in ("start", "end"):
+        aliases = (name, *ALIASES[name].split())
+        counted = {f"{alias}{unit}" for alias in aliases for unit in COUNTS}
+        header = next((each for each in free if simplify(each) in counted), None)
+        if name not in found and header:
+            raise UserError(
+                f"the table {table.name} has a column {header!r}, which counts samples or frames:"
+                f" divide it by their rate and call it {name}, or remove it to use whole files"
+            )
+
+
+def seconds_per_unit(header: str) -> float:
+    """The factor to seconds of a column of times, by the unit at the end of its name."""
+    return 1e-3 if simplify(header).endswith(MILLISECONDS) else 1.0
 
 
 def find_chosen(table: RawTable, name: str, header: str) -> str:
@@ -109,11 +142,19 @@ def find_chosen(table: RawTable, name: str, header: str) -> str:
 
 def guess(name: str, headers: list[str]) -> str | None:
     """The column that has our name or, else, the most usual of the other names."""
-    simple = {simplify(header): header for header in reversed(headers)}
-    for alias in (name, *ALIASES.get(name, "").split()):
-        if alias in simple:
-            return simple[alias]
-    return None
+    find = find_time if name in TIMES else find_name
+    aliases = (name, *ALIASES.get(name, "").split())
+    return next((header for alias in aliases if (header := find(alias, headers))), None)
+
+
+def find_name(alias: str, headers: Sequence[str]) -> str | None:
+    return next((header for header in headers if simplify(header) == alias), None)
+
+
+def find_time(alias: str, headers: Sequence[str]) -> str | None:
+    """The column of that simplified name, which may end with its unit: `start_ms`."""
+    names = [f"{alias}{unit}" for unit in ("", *SECONDS, *MILLISECONDS)]
+    return next((header for name in names if (header := find_name(name, headers))), None)
 
 
 def describe_guesses(found: Mapping[str, str], chosen: Mapping[str, str | None]) -> str | None:
@@ -125,6 +166,9 @@ def describe_guesses(found: Mapping[str, str], chosen: Mapping[str, str | None])
     }
     if not guessed:
         return None
-    pairs = ", ".join(f"{name} from {header!r}" for name, header in guessed.items())
+    pairs = ", ".join(
+        f"{name} from {header!r}" + " in ms" * (name in TIMES and seconds_per_unit(header) < 1)
+        for name, header in guessed.items()
+    )
     change = "to change that, rename columns, or set data.columns in training"
     return f"columns by their usual names: {pairs} ({change})"

@@ -50,6 +50,7 @@ def read_delimited(path: Path, text: str, known: Collection[str], notes: list[st
     csv.field_size_limit(LONGEST_CELL)
     lines = list(io.StringIO(text, newline=""))
     skip = next((n for n, line in enumerate(lines) if line.strip()), 0)
+    skip = skip_comments(lines, skip, known, notes)
     if skip < len(lines) and (declared := re.fullmatch(r"sep=(.)\s*", lines[skip])):  # Excel's
         separator, skip = declared[1], skip + 1
     else:
@@ -57,10 +58,30 @@ def read_delimited(path: Path, text: str, known: Collection[str], notes: list[st
     rows = read_rows(path, lines, separator, skip, notes).without_blank()
     header = [cell.strip() for cell in rows.cells[0]] if rows.cells else []
     check_header(path, header)
+    refuse_repeated(path, header, rows)
     header, rows = fit(path, header, Rows(rows.cells[1:], rows.lines[1:]), separator, notes)
     frame = text_frame(header, rows.cells, rows.lines)
     folder = path.absolute().parent
     return RawTable(path.stem, folder, header, partial(pick, frame), notes=notes)
+
+
+def skip_comments(lines: list[str], skip: int, known: Collection[str], notes: list[str]) -> int:
+    """The index of the first line behind lines that begin with # and name no column."""
+    first = skip
+    while skip < len(lines) and lines[skip].startswith("#"):
+        if any(simplify(cell) in known for cell in re.split(r"[,;\t| ]", lines[skip])):
+            break
+        skip += 1
+    if skip > first:
+        notes.append(f"begins with {amount(skip - first, 'comment line')}, which are left out")
+    return skip
+
+
+def refuse_repeated(path: Path, header: list[str], rows: Rows) -> None:
+    """Raise UserError for a row that repeats the header, as in joined files."""
+    for line, cells in zip(rows.lines[1:], rows.cells[1:], strict=True):
+        if len(cells) > 1 and [cell.strip() for cell in cells] == header:
+            raise UserError(f"{path}, row {line} repeats the header; remove it")
 
 
 def pick(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """What a reader returns: the header and the cells of a table, as text, before any meaning."""
 
+import string
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -16,6 +17,8 @@ MISSING = frozenset(
     ("", "na", "n/a", "n.a.", "#n/a", "#na", "#n/a n/a", "<na>", "nan", "-nan", "1.#qnan", "nat",
      "none", "null", "(null)", "<null>", "#null!", "\\n", "nil", "-", "--", "?")
 )  # fmt: skip
+# Around the text of a cell, with letters that are not shown, such as a mark of the byte order.
+SPACE = string.whitespace + "\xa0\u3000\ufeff\u200b\u200e\u200f\u2060"
 SHOWN, LONGEST = 20, 40  # columns in a message, and characters of each
 
 
@@ -96,7 +99,7 @@ def text_frame(
 
 def is_missing(column: pd.Series) -> pd.Series:
     """Which cells of a text column are a spelling of a missing value."""
-    known = {cell: cell.strip().casefold() in MISSING for cell in column.unique()}
+    known = {cell: cell.strip(SPACE).casefold() in MISSING for cell in column.unique()}
     return column.map(known).astype(bool)
 
 
@@ -104,8 +107,8 @@ def clean(column: pd.Series) -> pd.Series:
     """A text column without surrounding space, "" for every spelling of a missing value."""
     known = {
         cell: ""
-        if cell.strip().casefold() in MISSING
-        else unicodedata.normalize("NFC", cell.strip())
+        if cell.strip(SPACE).casefold() in MISSING
+        else unicodedata.normalize("NFC", cell.strip(SPACE))
         for cell in column.unique()
     }
     return column.map(known).astype("str")

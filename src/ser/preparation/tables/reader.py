@@ -5,6 +5,7 @@ import io
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +15,7 @@ from ser.corpora.emotions import LABELS, SYNONYMS
 from ser.errors import UserError
 from ser.preparation.tables import hub
 from ser.preparation.tables.arrow import ArrowFile, find_files, read_arrow
-from ser.preparation.tables.columns import known_names, match_columns
+from ser.preparation.tables.columns import TIMES, known_names, match_columns, seconds_per_unit
 from ser.preparation.tables.delimited import decode_text, read_delimited
 from ser.preparation.tables.kaldi import is_kaldi, read_kaldi
 from ser.preparation.tables.names import is_hub_name
@@ -74,10 +75,23 @@ def read_table(
     if audio:  # whose bytes are read one by one
         cells[recordings] = ""
     rows = pd.DataFrame({name: cells[header] for name, header in used.items()}, index=cells.index)
+    for name, header in used.items():
+        if name in TIMES and (factor := seconds_per_unit(header)) != 1:
+            rows[name] = rows[name].map(partial(scale_number, factor=factor))
+    if "start" in used and not {"end", "duration"} & used.keys() and (rows["start"] != "").any():
+        log.warning("%s: has no column for the end, so parts go to the end of their files", source)
     if "split" in wanted and "split" not in rows and raw.split is not None:
         rows["split"] = list(raw.split)
     check_columns(source, raw, rows, wanted)
     return Table(str(source), raw.name, raw.folder, rows, audio)
+
+
+def scale_number(cell: str, factor: float) -> str:
+    """A number times a factor; other text, such as 00:00:01.5, as it is."""
+    try:
+        return format(float(cell.strip().replace(",", ".")) * factor, ".10g")
+    except ValueError:
+        return cell
 
 
 def check_columns(

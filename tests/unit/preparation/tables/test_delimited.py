@@ -119,6 +119,17 @@ def test_leading_blank_lines_are_skipped(read):
     assert cells(read("\n\n" + write())) == ROWS
 
 
+def test_comments_before_the_header_are_left_out(read, caplog):
+    assert cells(read("# made by a tool\n# on Monday\n" + write())) == cells(read(write()))
+    assert "2 comment lines" in caplog.text
+    assert cells(read("#" + write())) == cells(read(write()))
+
+
+def test_a_repeated_header_is_an_error_with_its_row(read):
+    with pytest.raises(UserError, match=rf"row {len(ROWS) + 2} .*header"):
+        read(write() + write())
+
+
 @pytest.mark.parametrize("header", [True, False])
 def test_a_trailing_separator_adds_no_column(read, caplog, header):
     lines = write().splitlines()
