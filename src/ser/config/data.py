@@ -194,9 +194,10 @@ class DataConfig:
 
     @property
     def is_local(self) -> bool:
-        """Whether all data are corpora in local copies, which can be checked without a network."""
+        """Whether all data have local copies, which can be checked without a network."""
         copies = all(self.paths.get(name) for name in self.corpora)
-        return self.table is None and self.synthetic is None and copies
+        remote = self.table is not None and self.table.startswith(HUB)
+        return copies and not remote and self.synthetic is None
 
     def check_names(self) -> None:
         """Raise UserError for unknown corpora, and for labels that these corpora cannot have."""
