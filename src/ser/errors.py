@@ -6,10 +6,11 @@ and keeps its traceback.
 
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, requires
 from importlib.util import find_spec
+from pathlib import Path
 
 DISTRIBUTION = "speech-emotion"
 HUB_HELP = (
@@ -25,7 +26,7 @@ class UserError(ValueError):
 def require(condition: bool, key: str, value: object, rule: str) -> None:
     """Raise UserError, which names the key and its value, unless the condition holds."""
     if not condition:
-        raise UserError(f"{key}={value}: {rule}.")
+        raise UserError(f"{key}={value}: {rule if rule.endswith('?') else f'{rule}.'}")
 
 
 def amount(number: int, noun: str) -> str:
@@ -42,6 +43,18 @@ def suggest(word: str, known: list[str], prefix: str = "") -> str:
     """A hint such as "; did you mean model.lr?", or an empty string if no known word is close."""
     near = get_close_matches(word, known, n=1)
     return f"; did you mean {prefix}{near[0]}?" if near else ""
+
+
+def suggest_path(typed: str | Path) -> str:
+    """A hint such as "; did you mean runs/savee?", or "" for a path that exists or has no like."""
+    path = Path(typed).expanduser()
+    with suppress(OSError, ValueError):
+        if path.exists():
+            return ""
+        beside = [each.name for each in path.parent.iterdir()]
+        if near := get_close_matches(path.name, beside, n=1):
+            return f"; did you mean {path.parent / near[0]}?"
+    return ""
 
 
 def install_hint(extra: str) -> str:

@@ -1,5 +1,6 @@
 """`ser serve`"""
 
+import sys
 from typing import Annotated
 
 import typer
@@ -25,6 +26,7 @@ from ser.commands.options import (
 from ser.config.precision import Precision
 from ser.errors import optional_dependency
 from ser.inference.settings import PredictorConfig
+from ser.system.terminal import say
 
 Timeout = Annotated[
     float, typer.Option(help="Maximum seconds from the last byte of a request to its answer.")
@@ -90,4 +92,6 @@ def serve(
         )
         address = server.name_address(listening, root_path)
         LOG.info("listening", extra={"facts": {"address": address}})
+        if sys.stderr.isatty():  # elsewhere the log, which is JSON, says it
+            say(f"Open {address}/docs in a browser; press Ctrl-C to stop.", error=True)
         server.run(service, listening, timeout)

@@ -13,7 +13,7 @@ from ser.corpora import CORPORA, MERGED, corpus_names
 from ser.corpora.archive import is_archive
 from ser.corpora.emotions import LABELS, SYNONYMS
 from ser.corpora.ravdess import Channel, select
-from ser.errors import UserError, require, suggest
+from ser.errors import UserError, require, suggest, suggest_path
 
 HUB = "hf:/"  # begins the name of a data set on the Hugging Face hub
 # Columns of a table, by our names.
@@ -270,7 +270,7 @@ def require_copy(name: str, path: str) -> None:
     """Raise UserError if the copy of a corpus is neither a folder nor a ZIP file."""
     local = Path(path).expanduser()
     exists = bool(path.strip()) and (local.is_dir() or is_archive(local))
-    rule = "no such folder or ZIP file"
+    rule = f"no such folder or ZIP file{suggest_path(path)}"
     if local.is_file():
         rule = "it is not a whole ZIP file; copy or download it again, or unpack it"
     require(exists, f"data.paths.{name}", path, rule)

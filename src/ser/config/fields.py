@@ -5,7 +5,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any
 
-from ser.errors import UserError, require
+from ser.errors import UserError, require, suggest_path
 
 
 def setting(default: Any, doc: str) -> Any:
@@ -37,12 +37,13 @@ def require_speeds(key: str, speeds: Sequence[float]) -> None:
 def require_folder(key: str, path: str | None) -> None:
     """Raise UserError if a path is given and is not a folder."""
     exists = path is None or (bool(path.strip()) and Path(path).expanduser().is_dir())
-    require(exists, key, path, "no such folder")
+    require(exists, key, path, f"no such folder{suggest_path(path or '')}")
 
 
 def require_path(key: str, path: str) -> None:
     """Raise UserError if there is neither a file nor a folder."""
-    require(Path(path).expanduser().exists(), key, path, "no such file or folder")
+    rule = f"no such file or folder{suggest_path(path)}"
+    require(Path(path).expanduser().exists(), key, path, rule)
 
 
 def require_creatable(key: str, path: Path) -> None:
@@ -55,4 +56,5 @@ def require_file(key: str, path: str | None, rule: str = "no such file") -> None
     """Raise UserError if a path is given and is not a file; `rule` is the message then."""
     if path is not None and Path(path).expanduser().is_dir():
         raise UserError(f"{key}={path}: a folder, but a file is needed.")
-    require(path is None or Path(path).expanduser().is_file(), key, path, rule)
+    found = path is None or Path(path).expanduser().is_file()
+    require(found, key, path, f"{rule}{suggest_path(path or '')}")

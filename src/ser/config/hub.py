@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from ser.errors import require
+from ser.errors import require, suggest_path
 
 ADDRESS = re.compile(
     r"(?:hf:/{1,2}|https?://(?:www\.)?(?:huggingface\.co|hf\.co)/)"
@@ -31,4 +31,9 @@ def may_be_on_hub(name: str) -> bool:
 def require_model(key: str, name: str) -> None:
     """Raise UserError for neither a file, nor a folder, nor a name of the hub."""
     found = Path(name).expanduser().exists() or may_be_on_hub(without_address(name))
-    require(found, key, name, "no such file or folder, and not OWNER/NAME on the hub")
+    require(
+        found,
+        key,
+        name,
+        f"no such file or folder, and not OWNER/NAME on the hub{suggest_path(name)}",
+    )

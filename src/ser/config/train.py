@@ -18,7 +18,7 @@ from ser.config.loggers import default_loggers
 from ser.config.model import Mode, ModelConfig, Schedule
 from ser.config.split import SplitConfig
 from ser.config.trainer import TrainerConfig
-from ser.errors import UserError, require
+from ser.errors import UserError, require, suggest_path
 
 LAST_CHECKPOINT = Path("checkpoints") / "last.ckpt"  # in the folder of a run
 RESULT = "result.json"  # in the folder of a finished run
@@ -36,7 +36,7 @@ def find_last_checkpoint(source: str | Path) -> Path:
     problem = f"a folder without {LAST_CHECKPOINT}" if path.is_dir() else "no such file or folder"
     raise UserError(
         f"ckpt={source}: {problem}; training resumes from a run folder or from a checkpoint in it."
-        " To fine-tune an exported model, use model.backbone.name=FOLDER"
+        f" To fine-tune an exported model, use model.backbone.name=FOLDER{suggest_path(path)}"
     )
 
 

@@ -15,3 +15,57 @@ def test_settings_of_training_alone_are_refused(command, setting, monkeypatch, c
     assert stopped.value.code == 2
     assert setting in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("setting", "advice"),
+    [
+        ("backbone=wavlm-large", "wavlm_large"),
+        ("split=Speakers", "speaker"),
+        ("data=3", "ravdess"),
+        ("data=true", "ravdess"),
+        ("data=null", "ravdess"),
+        ("data=tess,savee", "data.corpora=[tess,savee]"),
+        ("model.lr=1e-4,1e-5", "-m"),
+        ("data.labels=sad", "data.labels=["),
+        ("=3", "KEY=VALUE"),
+        ("ckpt=runs/svee", "runs/savee"),
+        ("data.paths.tess=runs/svee", "runs/savee"),
+    ],
+)
+def test_a_slip_is_one_line_with_what_to_type(setting, advice, monkeypatch, capsys, tmp_path):
+    (tmp_path / "runs" / "savee").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["ser", "train", setting])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    [line] = capsys.readouterr().err.splitlines()
+    assert stopped.value.code == 2
+    assert advice in line
+
+
+@pytest.mark.parametrize("command", [[], ["predict"], ["train"]])
+def test_help_has_a_short_form(command, monkeypatch, capsys):
+    texts = []
+    for option in ("--help", "-h"):
+        monkeypatch.setattr("sys.argv", ["ser", *command, option])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        assert not stopped.value.code
+        texts.append(capsys.readouterr().out)
+    assert texts[0]
+    assert texts[0] == texts[1]
+
+
+def test_several_timelines_need_a_folder_before_the_model_is_loaded(
+    monkeypatch, capsys, write_tone, tmp_path
+):
+    for name in ("a.wav", "b.wav"):
+        write_tone(tmp_path / name)
+    (tmp_path / "model").mkdir()  # loading it would be another error
+    arguments = ["predict", str(tmp_path), "--ckpt", str(tmp_path / "model"), "--format", "vtt"]
+    monkeypatch.setattr("sys.argv", ["ser", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 2
+    assert "--output" in capsys.readouterr().err

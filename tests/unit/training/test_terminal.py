@@ -53,13 +53,13 @@ print("the end", flush=True)
 """
 
 
-def run_in_terminal(columns: int) -> str:
-    """All that a program writes to a terminal of so many columns."""
+def run_in_terminal(columns: int, *command: str) -> str:
+    """All that a program writes to a terminal of so many columns; by default PROGRAM."""
     parent, child = pty.openpty()
     fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
     environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "NO_COLOR", "CI")}
     process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM],
+        [sys.executable, *(command or ("-c", PROGRAM))],
         stdin=child,
         stdout=child,
         stderr=child,
@@ -130,3 +130,11 @@ def test_a_log_file_has_one_line_per_epoch_and_no_bar():
     assert len(epochs) == 2
     assert "━" not in done.stdout + done.stderr
     assert "\x1b" not in done.stdout
+
+
+@pytest.mark.skipif(not Path("/dev/ptmx").exists(), reason="no pseudo-terminals here")
+@pytest.mark.parametrize("columns", [60, 100])
+def test_the_settings_fit_on_a_terminal(columns):
+    lines = run_in_terminal(columns, "-m", "ser", "train", "--help").splitlines()
+    assert max(map(len, lines)) <= columns
+    assert any(line.startswith("backbone: ") for line in lines)
