@@ -136,9 +136,15 @@ def read_input(stream: Buffered) -> tuple[bytes, bool]:
             return head, False
     if identify(head) is not None:
         return head, True
-    if BINARY.match(head) and not head.startswith(UTF_16) and not NUL_LIST.fullmatch(head):
+    if BINARY.match(head) and not is_wide_text(head) and not NUL_LIST.fullmatch(head):
         raise UserError(RAW)
     return head, False
+
+
+def is_wide_text(head: bytes) -> bool:
+    """Whether bytes are lines in UTF-16; samples may begin with its mark too."""
+    text = head.decode("utf-16", "ignore") if head.startswith(UTF_16) else ""
+    return "\n" in text and not re.search(r"[\0-\x08\x0e-\x1f\ufffd-\uffff]", text)
 
 
 def is_recording(path: Path) -> bool:

@@ -65,7 +65,7 @@ def test_nothing_on_standard_input_is_text():
         (speech(1.0) * 32767).astype("<i2").tobytes(),
         speech(1.0).astype("<f4").tobytes(),
         bytes(20_000),
-        "a.wav\n".encode("utf-16"),
+        b"\xff\xfe" + (speech(1.0) * 32767).astype("<i2").tobytes(),
         b"PK\x03\x04\0\0\0\0",
     ],
 )
