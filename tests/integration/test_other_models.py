@@ -16,7 +16,9 @@ from ser.commands.main import app
 from ser.config.evaluate import EvaluateConfig
 from ser.errors import UserError
 from ser.inference.ensemble import Ensemble
+from ser.inference.load import load_trained
 from ser.reports import report
+from ser.reports.runs import read_run
 from ser.training.train import train
 
 
@@ -87,6 +89,30 @@ def test_the_split_of_an_exported_member_is_not_known(runs, tmp_path):
 
 
 @pytest.mark.slow
+def test_the_report_of_an_ensemble_names_its_members(ensemble, runs):
+    evaluate.run(EvaluateConfig(ckpt=str(ensemble)))
+    [report] = ensemble.glob("report*")
+    content = json.loads((report / "metrics.json").read_text())
+    assert len(content["ensemble"]) == len(runs)
+    assert content["config"] is None
+    text = (report / "report.md").read_text()
+    assert "ser ensemble" in text
+    assert "ser train" not in text
+    assert read_run(report).command[0] == f"ensemble of {len(runs)}"
+
+
+def test_raw_probabilities_of_an_ensemble_have_no_temperature(ensemble, runs):
+    clip = (np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32), 16_000)
+    alone = [Predictor.from_checkpoint(run, "cpu", raw=True)([clip])[0] for run in runs]
+    expected = np.mean([list(each.probabilities.values()) for each in alone], axis=0)
+    [found] = Predictor.from_checkpoint(ensemble, "cpu", raw=True)([clip])
+    np.testing.assert_allclose(list(found.probabilities.values()), expected, atol=1e-5)
+    changed: Any = load_trained(ensemble)
+    changed.network.temperatures = [2.0] * len(runs)
+    [unchanged] = Predictor(changed, "cpu", raw=True)([clip])
+    assert unchanged.probabilities == pytest.approx(found.probabilities, abs=1e-5)
+
+
 def test_an_ensemble_is_exported_to_onnx_and_not_to_transformers(ensemble, tmp_path):
     pytest.importorskip("onnxscript")
     done = invoke("export", ensemble, "--to", "onnx", "--output", tmp_path / "onnx")

@@ -210,7 +210,10 @@ def run_locally(config: PredictorConfig, options: OutputOptions) -> bool:
         count = amount(written.recordings, "channel" if separate else "recording")
         failed = f", {written.failed:,} failed" if written.failed else ""
         # The output may be /dev/stdout.
-        say(f"Written: {options.output} ({count}{failed})", error=True)
+        # A timeline of nothing is not written.
+        nothing = kind in TIMELINES and written.recordings == written.failed
+        done = "Nothing was written:" if nothing else f"Written: {options.output}"
+        say(f"{done} ({count}{failed})", error=True)
     return written.recordings > 0 and not written.failed
 
 

@@ -65,6 +65,7 @@ def evaluate(config: EvaluateConfig) -> EvaluationResult:
         left_out=data.left_out,
         synthetic=data.synthetic,
         foreign_model=opened.name is not None,
+        ensemble=opened.members,
         val_uar=checkpoint.validation.uar if opened.path == checkpoint.path else None,
         trained_steps=checkpoint.content.get("global_step"),
         precision=str(predictor.precision),

@@ -35,9 +35,9 @@ class EvaluationResult:
     `trained_steps` are the optimiser steps before it was saved. `precision` is what the network
     computed in, and `parity` compares bf16 with fp32 on validation utterances.
     Predictions are averages over `speeds`. A `foreign_model` was not trained by the run whose data
-    it is evaluated on. A `baseline` is no network, but the classifier of `ser baseline`, which
-    `command` trains and evaluates. `adaptation` has the scores after adaptation to the speakers, if
-    the model can be adapted.
+    it is evaluated on. An `ensemble` has these members. A `baseline` is no network, but the
+    classifier of `ser baseline`, which `command` trains and evaluates. `adaptation` has the scores
+    after adaptation to the speakers, if the model can be adapted.
     """
 
     checkpoint: Path
@@ -52,6 +52,7 @@ class EvaluationResult:
     misclassified: list[Misclassification]
     synthetic: bool = False
     foreign_model: bool = False
+    ensemble: tuple[str, ...] = ()
     baseline: bool = False
     val_uar: float | None = None
     trained_steps: int | None = None

@@ -36,6 +36,7 @@ class EvaluatedModel:
     checkpoint: Checkpoint
     model: TrainedModel
     name: str | None = None  # of a classifier that the checkpoint does not describe
+    members: tuple[str, ...] = ()  # of an ensemble; the checkpoint is that of the first one
 
     @property
     def metadata(self) -> CheckpointMetadata:
@@ -74,7 +75,8 @@ def open_ensemble(config: EvaluateConfig, file: Path) -> EvaluatedModel:
 
     The test part of one member could be the training part of another.
     """
-    members = [find_checkpoint(member) for member in Ensemble.read(file).members]
+    names = Ensemble.read(file).members
+    members = [find_checkpoint(member) for member in names]
     opened = [Checkpoint.open(member) for member in members if member is not None]
     if not opened:
         raise UserError(f"{file}: no member is a checkpoint, so its training data are not known")
@@ -86,7 +88,7 @@ def open_ensemble(config: EvaluateConfig, file: Path) -> EvaluatedModel:
             " so the test part of one may be in the training part of another; evaluate it on a"
             " corpus that is new to all of them (data=NAME)"
         )
-    return EvaluatedModel(file, opened[0], load_trained(file))
+    return EvaluatedModel(file, opened[0], load_trained(file), members=names)
 
 
 def open_classifier(config: EvaluateConfig, data_from: str) -> EvaluatedModel:

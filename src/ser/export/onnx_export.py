@@ -108,7 +108,8 @@ def write_onnx(
 ) -> dict[str, str]:
     """Write the ONNX files and labels.json into a folder, and compare them on clips."""
     require_onnx()
-    predictor = Predictor(model, "cpu", raw=raw)
+    model = model.uncalibrated() if raw else model
+    predictor = Predictor(model, "cpu")
     network = OnnxNetwork(model, predictor.temperature).eval()
     (folder / MODEL).parent.mkdir()
     build_graphs(network, folder / MODEL, folder / QUANTISED if int8 else None)

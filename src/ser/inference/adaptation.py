@@ -47,7 +47,7 @@ def predict_adapted(
     rows: dict[str, list[Row]] = defaultdict(list)
     for recording, speaker in zip(recordings, speakers, strict=True):
         if speaker is not None and not recording.error:
-            rows[speaker] += recording.rows
+            rows[speaker] += recording.separate_rows
     known = {speaker: Statistics.of(np.stack(own)) for speaker, own in rows.items()}
     adapted = {speaker: common.adapt(statistics) for speaker, statistics in known.items()}
     report(predictor, known, sum(speaker is None for speaker in speakers))
@@ -82,7 +82,7 @@ def predict_from_features(
 def measure_speaker(
     predictor: Predictor, sources: Collection[Source], batch_size: int = 16
 ) -> Statistics:
-    """The statistics of all windows of recordings of one speaker.
+    """The statistics of the windows of recordings of one speaker, without overlapping ones.
 
     Raises UserError if a recording cannot be used, or if there is none.
     """
@@ -92,7 +92,7 @@ def measure_speaker(
             raise UserError(f"{each.path or 'samples'} cannot be used: {each.error}")
     if not recordings:
         raise UserError("no recording found")
-    return Statistics.of(np.stack([row for each in recordings for row in each.rows]))
+    return Statistics.of(np.stack([row for each in recordings for row in each.separate_rows]))
 
 
 def report(predictor: Predictor, known: Mapping[str, Statistics], unknown: int) -> None:

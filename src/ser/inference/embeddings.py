@@ -1,8 +1,8 @@
 """Embeddings of recordings: hidden states of a layer, pooled or frame by frame."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ser.audio.recording import REASONS, Fault, Source, name_source
+from ser.audio.recording import REASONS, SAMPLE_RATE, Fault, Source, name_source
 from ser.errors import UserError, optional_dependency, require
 from ser.inference.prediction import Failure
 from ser.inference.settings import Pool, WindowConfig
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ser.inference.predictor import Predictor
 
 ROWS_PER_GROUP = 256
+Features = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -60,35 +61,80 @@ def embed(
     final norm of the backbone. The mean is over the frames of the recording, without padding.
     """
     layer, remaining = check_layer(predictor, layer), iter(sources)
+
+    def compute(windows: Iterable[Window]) -> Iterator[Features]:
+        return compute_frames(predictor, windows, layer, batch_size)
+
     while group := list(islice(remaining, batch_size)):
-        recordings = [read(source, predictor.max_seconds) for source in group]
-        windows = [w for each in recordings if not isinstance(each, Failure) for w in each]
-        states = compute(predictor, windows, layer, batch_size)
-        for source, each in zip(group, recordings, strict=True):
+        started = [start(source, predictor.max_seconds) for source in group]
+        # Short recordings share batches; a long one is read while it is computed.
+        short = [each[0][0] for each in started if not isinstance(each, Failure) and not each[1]]
+        frames = compute(short)
+        for source, each in zip(group, started, strict=True):
+            name = name_source(source)
             if isinstance(each, Failure):
                 yield each
+            elif each[1]:
+                yield embed_long(name, each[1], compute, pool)
             else:
-                frames = np.concatenate([next(states) for _ in each])
-                values = frames.mean(axis=0) if pool == Pool.mean else frames
-                yield Embedding(name_source(source), each[-1].end, values)
+                [window] = each[0]
+                yield Embedding(name, window.end, join([next(frames)], pool))
 
 
-def read(source: Source, seconds: float) -> list[Window] | Failure:
-    """Consecutive windows of at most so many seconds; the last one may overlap."""
+def start(source: Source, seconds: float) -> tuple[list[Window], Iterator[Window] | None] | Failure:
+    """The window of a short recording, or all windows of one longer than `seconds`."""
     try:
-        windows = list(read_windows(source, WindowConfig(seconds, seconds)))
+        windows = read_windows(source, WindowConfig(seconds, seconds))
+        first = list(islice(windows, 2))
     except (ValueError, OSError) as error:
         return Failure(name_source(source), str(error))
-    return windows or Failure(name_source(source), REASONS[Fault.EMPTY])
+    if not first:
+        return Failure(name_source(source), REASONS[Fault.EMPTY])
+    return first, chain(first, windows) if len(first) > 1 else None
 
 
-def compute(
-    predictor: "Predictor", windows: Sequence[Window], layer: int, batch_size: int
-) -> Iterator[NDArray[np.float32]]:
+def embed_long(
+    name: str | None,
+    windows: Iterator[Window],
+    compute: Callable[[Iterable[Window]], Iterator[Features]],
+    pool: Pool,
+) -> Embedding | Failure:
+    """The embedding of a recording of several windows, of which the last may overlap another."""
+    ends = [0]  # of each window, in samples
+
+    def noting_overlap() -> Iterator[Window]:
+        for window in windows:
+            overlaps.append(max(0, ends[-1] - window.first) / len(window.waveform))
+            ends.append(window.first + len(window.waveform))
+            yield window
+
+    overlaps: list[float] = []
+    try:
+        frames = compute(noting_overlap())
+        parts = (each[round(overlaps[n] * len(each)) :] for n, each in enumerate(frames))
+        values = join(parts, pool)
+    except (ValueError, OSError) as error:
+        return Failure(name, str(error))
+    return Embedding(name, ends[-1] / SAMPLE_RATE, values)
+
+
+def join(parts: Iterable[Features], pool: Pool) -> Features:
+    """The mean (size,) over the frames (frames, size) of all parts, or these frames together."""
+    if pool == Pool.none:
+        return np.concatenate(list(parts))
+    total, count = np.float64(0), 0
+    for part in parts:
+        total, count = total + part.sum(axis=0, dtype=np.float64), count + len(part)
+    return np.asarray(total / count, np.float32)
+
+
+def compute_frames(
+    predictor: "Predictor", windows: Iterable[Window], layer: int, batch_size: int
+) -> Iterator[Features]:
     """The valid frames (frames, size) of each window."""
-    for start in range(0, len(windows), batch_size):
-        waveforms = [each.waveform for each in windows[start : start + batch_size]]
-        values, mask = predictor.pad(waveforms)
+    remaining = iter(windows)
+    while batch := list(islice(remaining, batch_size)):
+        values, mask = predictor.pad([each.waveform for each in batch])
         device = predictor.device
         with torch.inference_mode():
             states, frames = predictor.network.run(values.to(device), mask.to(device), layer)

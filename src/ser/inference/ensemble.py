@@ -4,6 +4,7 @@ An ensemble is a folder with `ensemble.json`, which names the members and their 
 loaded, evaluated, exported to ONNX and served like a single model.
 """
 
+import copy
 import json
 import os
 from collections.abc import Sequence
@@ -76,6 +77,12 @@ class EnsembleNetwork(nn.Module):
         labels = models[0].labels
         self.order = [[model.labels.index(label) for label in labels] for model in models]
         self.weights = list(weights)
+
+    def uncalibrated(self) -> "EnsembleNetwork":
+        """The same networks without their temperatures."""
+        copied = copy.copy(self)
+        copied.temperatures = [1.0] * len(self.temperatures)
+        return copied
 
     def forward(
         self, input_values: torch.Tensor, attention_mask: torch.Tensor | None = None

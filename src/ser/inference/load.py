@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,13 @@ class TrainedModel:
     parity: PrecisionParity | None = None  # of bf16 with fp32, if it was measured
     threshold: float | None = None  # confidence below which predictions are abstained from
 
+    def uncalibrated(self) -> "TrainedModel":
+        """The model without temperatures, and without the threshold, a calibrated confidence."""
+        network: Any = self.network
+        if isinstance(network, EnsembleNetwork):
+            network = network.uncalibrated()
+        return replace(self, network=network, temperature=None, threshold=None)
+
 
 def load_trained(source: str | Path) -> TrainedModel:
     """The trained model of a run folder, a .ckpt, an ensemble, an exported folder, or OWNER/NAME.
@@ -88,6 +95,16 @@ def find_checkpoint(source: str | Path) -> Path | None:
         return None
     candidates = (path, path / "checkpoints" / "best.ckpt", path / "best.ckpt")
     return next((each for each in candidates if each.is_file()), None)
+
+
+def find_weights(source: str | Path) -> list[Path]:
+    """The files that decide what a local model computes, those of all members of an ensemble."""
+    path = Path(source).expanduser()
+    if ensemble := find_ensemble(path):
+        members = Ensemble.read(ensemble).members
+        return [ensemble, *(file for member in members for file in find_weights(member))]
+    checkpoint = find_checkpoint(path)
+    return sorted(path.glob("*.safetensors")) if checkpoint is None else [checkpoint]
 
 
 def require_checkpoint(source: str | Path) -> Path:

@@ -79,6 +79,19 @@ class PendingRecording:
         self.rows.append(row)
 
     @property
+    def separate_rows(self) -> list[Row]:
+        """The rows of windows that do not overlap, so that no sound counts twice."""
+        kept: list[Row] = []
+        reached = 0.0
+        order = sorted(range(len(self.rows)), key=lambda place: self.times[place])
+        for place in order:
+            start, end = self.times[place]
+            if start >= reached - 1e-6:
+                kept.append(self.rows[place])
+                reached = end
+        return kept
+
+    @property
     def complete(self) -> bool:
         return self.read and (bool(self.error) or len(self.rows) == self.expected)
 

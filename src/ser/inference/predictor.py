@@ -52,12 +52,12 @@ class Predictor:
         precision: str = Precision.fp32,
         speeds: Sequence[float] = (1.0,),
     ) -> None:
+        model = model.uncalibrated() if raw else model
         self.device = choose_device(device)
         self.name, self.labels, self.max_seconds = model.name, model.labels, model.max_seconds
         self.normalizes, self.synthetic = model.normalizes, model.synthetic
-        self.temperature = 1.0 if raw or model.temperature is None else model.temperature
-        # It is a calibrated confidence, so it does not apply to raw probabilities.
-        self.threshold = None if raw else model.threshold
+        self.temperature = 1.0 if model.temperature is None else model.temperature
+        self.threshold = model.threshold
         self.speeds = tuple(speeds)
         self.runner = NetworkRunner(
             model.network,
@@ -116,8 +116,7 @@ class Predictor:
 
         Raises UserError at the first recording that cannot be used.
         """
-        if isinstance(sources, str | Path):
-            raise UserError(f"give a list of recordings, not one: [{str(sources)!r}]")
+        refuse_one(sources)
         predictions = []
         for result in self.stream(sources, sliding=sliding, vad=vad, batch_size=batch_size):
             if isinstance(result, Failure):
@@ -289,6 +288,7 @@ class Predictor:
         Each is (size,), the mean over the frames, or (frames, size) if `pool` is none. Raises
         UserError for an unknown layer, and at the first recording that cannot be used.
         """
+        refuse_one(sources)
         kind, found = Pool(pool), []
         for result in embed(self, sources, layer=layer, pool=kind, batch_size=batch_size):
             if isinstance(result, Failure):
@@ -300,3 +300,9 @@ class Predictor:
         """Probabilities (batch, classes) of 16 kHz waveforms (time,)."""
         scaled = torch.from_numpy(self.logits(waveforms)) / self.temperature
         return scaled.softmax(dim=1).numpy()
+
+
+def refuse_one(sources: Sequence[Source]) -> None:
+    """Raise UserError for the name of one recording instead of a list."""
+    if isinstance(sources, str | Path):
+        raise UserError(f"give a list of recordings, not one: [{str(sources)!r}]")

@@ -161,4 +161,4 @@ def share_out(device: str, workers: int | None) -> Share:
         return Share(count, gpus=min(1.0, gpus / count))
     cores = [node["CPU"] for node in nodes if node.get("CPU")]
     count = workers or len(cores)
-    return Share(count, cores=max(1, min(min(cores), sum(cores) // count)))
+    return Share(count, cores=max(1, min(min(cores, default=1), sum(cores) // count)))

@@ -15,7 +15,7 @@ from typing import Any
 
 from ser.config.precision import Precision
 from ser.errors import UserError
-from ser.inference.ensemble import Ensemble, find_ensemble
+from ser.inference.load import find_weights
 from ser.inference.ray_cluster import connected, share_out
 from ser.inference.settings import Format, PredictorConfig
 from ser.inference.writers import open_writer, write_all
@@ -66,14 +66,8 @@ class Plan:
 
 def describe_files(ckpt: Path) -> str:
     """Size and modification time of the weights of a local model; empty for one on the hub."""
-    files = [ckpt, *sorted(ckpt.glob("checkpoints/best.ckpt")), *sorted(ckpt.glob("*.safetensors"))]
-    states = [identify(file) for file in files if file.is_file()]
-    words = [f"{size} bytes of {changed}" for size, changed in states]
-    if ensemble := find_ensemble(str(ckpt)):
-        size, changed = identify(ensemble)
-        members = [describe_files(Path(each)) for each in Ensemble.read(ensemble).members]
-        words += [f"{size} bytes of {changed}", *members]
-    return " ".join(words)
+    states = [identify(file) for file in find_weights(ckpt)]
+    return " ".join(f"{size} bytes of {changed}" for size, changed in states)
 
 
 def plan(

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -79,11 +78,8 @@ def open_writer(
     rows = Rows(labels, top_k, channels=channels, adapts=adapts)
     if output is None:
         writer = make_writer(kind, sys.stdout, rows)
-        try:
-            yield writer
-            writer.close()
-        except BrokenPipeError:  # the reader, for example `head`, has closed the pipe
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        yield writer
+        writer.close()
         return
     output = output.resolve()  # a link stays, and the file behind it is replaced
     if output.is_dir():

@@ -34,6 +34,7 @@ FOLDS = (
     "Models of different folds share training data. The interval of the pooled score is therefore"
     " the wider of one over speakers and one over folds; it does not cover other training sets."
 )
+APART = "The interval of the pooled score is over speakers; it does not cover other training sets."
 SEEDS = "The interval of the pooled score covers other speakers, and ± other seeds."
 MIXED = "The runs differ in more than seed or fold, so ± is the deviation between these runs only."
 
@@ -61,7 +62,8 @@ class Aggregate:
     """Runs by name, the spread of their scores, and the scores of all predictions together.
 
     `repeated` says that several runs evaluated the same utterances, as with seeds: the pool then
-    holds these utterances several times. `no_interval` says why there is none for the pooled UAR.
+    holds these utterances several times. `over_folds` says that intervals are the wider of those
+    over speakers and over folds. `no_interval` says why there is none for the pooled UAR.
     """
 
     runs: dict[str, EvaluatedRun]
@@ -70,6 +72,7 @@ class Aggregate:
     intervals: dict[str, Interval]
     labels: tuple[str, ...]
     repeated: bool
+    over_folds: bool
     no_interval: str
 
     @property
@@ -107,7 +110,8 @@ class Aggregate:
     def describe_intervals(self) -> str:
         if self.no_interval:
             return f"There is no interval for the pooled UAR: {self.no_interval}."
-        runs = SEEDS if self.only_seeds_differ else MIXED if self.repeated else FOLDS
+        folds = FOLDS if self.over_folds else APART
+        runs = SEEDS if self.only_seeds_differ else MIXED if self.repeated else folds
         return f"{texts.INTERVALS} {runs}"
 
     def to_plain(self) -> dict[str, Any]:
@@ -139,11 +143,11 @@ def add_up(runs: Sequence[EvaluatedRun]) -> Aggregate:
     tables = [run.predictions.assign(run=name) for name, run in zip(names, runs, strict=True)]
     predictions = pd.concat(tables)
     repeated = bool(predictions.index.duplicated().any())
-    counts, intervals = first.count(predictions), {}
+    counts, intervals, of_folds = first.count(predictions), {}, {}
     if not (missing := explain_missing(counts)):
         intervals = find_intervals(counts)
-        if not repeated:
-            intervals = widen(intervals, fold_intervals(first, predictions))
+        of_folds = {} if repeated else fold_intervals(first, predictions)
+        intervals = widen(intervals, of_folds)
     return Aggregate(
         runs=dict(zip(names, runs, strict=True)),
         spreads={name: spread([getattr(each.scores, name) for each in runs]) for name in METRICS},
@@ -151,6 +155,7 @@ def add_up(runs: Sequence[EvaluatedRun]) -> Aggregate:
         intervals=intervals,
         labels=first.labels,
         repeated=repeated,
+        over_folds=bool(of_folds),
         no_interval=missing,
     )
 

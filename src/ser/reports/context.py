@@ -61,7 +61,7 @@ def describe(
         **describe_data(result),
         "commands": list_commands(result, facts),
         "facts": list_facts(result),
-        "configuration": yaml.safe_dump(facts.config, sort_keys=False, allow_unicode=True),
+        "configuration": describe_configuration(result, facts),
         "acted": texts.ACTED,
         "law": texts.LAW,
         "uar": texts.UAR,
@@ -80,15 +80,27 @@ def describe_model(result: EvaluationResult, facts: TrainingFacts, history: Hist
     """Model, training data, split and epochs in a line."""
     if result.foreign_model:
         return f"Model: {facts.backbone}; its training data are not known."
+    if result.ensemble:
+        data = ", ".join(facts.data) or "unknown data"
+        return (
+            f"Model: the mean of {len(result.ensemble)} models; trained on {data}; {facts.split}."
+        )
     epochs = history.epochs if history is not None and history.panels() else None
     words = [
         f"Model: {facts.backbone if result.baseline else facts.model}",
         f"trained on {', '.join(facts.data) or 'unknown data'}",
-        f"split={facts.split}, seed {facts.seed}",
+        facts.split,
+        facts.seeds,
     ]
     if epochs is not None:
         words.append(amount(epochs, "epoch"))
     return "; ".join(words) + "."
+
+
+def describe_configuration(result: EvaluationResult, facts: TrainingFacts) -> str:
+    """All settings of the training, or the members of an ensemble, as YAML."""
+    content = {"members": list(result.ensemble)} if result.ensemble else facts.config
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 
 def describe_sentences(analysis: Analysis) -> dict[str, Any]:
@@ -191,7 +203,10 @@ def list_commands(result: EvaluationResult, facts: TrainingFacts) -> str:
     if result.baseline:
         return shlex.join(["ser", "baseline", *result.command])
     commands = [shlex.join(["ser", "evaluate", *result.command])]
-    if not result.foreign_model:
+    if result.ensemble:
+        output = str(result.checkpoint.parent)
+        commands.insert(0, shlex.join(["ser", "ensemble", *result.ensemble, "--output", output]))
+    elif not result.foreign_model:
         train = ["ser", "train"]
         whole = [word for word in facts.command if key_of(word) != "ckpt"]
         if whole != facts.command:
@@ -210,7 +225,7 @@ def list_facts(result: EvaluationResult) -> list[tuple[str, str]]:
         ("Parameters", count(result.parameters)),
         ("Precision", result.describe_precision()),
     ]
-    if result.foreign_model:
+    if result.foreign_model or result.ensemble:
         return facts
     trained = provenance.read(run_folder(result.checkpoint))
     facts = [

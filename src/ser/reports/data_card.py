@@ -77,7 +77,7 @@ def describe(card: DataCard) -> dict[str, object]:
         "overlap": describe_overlap(card),
         "sentences": summary.describe_sentences(card),
         "sentence_table": summary.tabulate_sentences(card),
-        "split": f"split={card.split.kind}, seed {card.split.seed}",
+        "split": f"{card.split.described}, seed {card.split.seed}",
         "origins": summary.tabulate_origins(card),
         "citations": [
             (str(row.title), str(row.citation))

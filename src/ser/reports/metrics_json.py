@@ -91,5 +91,6 @@ def describe(
         "left_out": result.left_out,
         "dropped": result.manifest.dropped["reason"].value_counts().to_dict(),
         "parameters": result.parameters,
-        "config": describe_training(result.metadata).config,
+        "ensemble": list(result.ensemble),
+        "config": None if result.ensemble else describe_training(result.metadata).config,
     }

@@ -100,7 +100,8 @@ def write(result: EvaluationResult, folder: Path, *, restricted_audio: bool = Fa
 
 def build(result: EvaluationResult, folder: Path) -> Report:
     analysis = analyse(result)
-    history = None if result.foreign_model else logs.read(run_folder(result.checkpoint))
+    unknown = result.foreign_model or bool(result.ensemble)
+    history = None if unknown else logs.read(run_folder(result.checkpoint))
     robustness = robust.find(result, folder)
     figures = draw(result, analysis, history)
     if robustness is not None:

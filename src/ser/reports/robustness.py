@@ -10,6 +10,7 @@ from ser.config.precision import Precision
 from ser.evaluation.perturbations import PERTURBATIONS
 from ser.evaluation.result import EvaluationResult
 from ser.figures.curves import draw_levels
+from ser.inference.load import find_weights
 from ser.reports.plots import ReportFigure
 from ser.reports.tables import Table, fraction
 from ser.system.atomic import write_text
@@ -57,11 +58,12 @@ def find(result: EvaluationResult, folder: Path) -> RobustnessResult | None:
 
 
 def identify(result: EvaluationResult) -> dict[str, str]:
-    """What scores depend on: the bytes of the checkpoint, the utterances, precision and speeds."""
-    digest = str(result.checkpoint)  # of a model that is not a checkpoint
-    if result.checkpoint.is_file():
-        with result.checkpoint.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    """What scores depend on: the bytes of the weights, the utterances, precision and speeds."""
+    digests = []
+    for path in find_weights(result.checkpoint) if result.checkpoint.is_file() else []:
+        with path.open("rb") as file:
+            digests.append(hashlib.file_digest(file, "sha256").hexdigest())
+    digest = " ".join(digests) or str(result.checkpoint)  # of a model that is not a checkpoint
     contents = "\n".join(result.predicted.utterances["content"])
     return {
         "checkpoint_sha256": digest,

@@ -84,14 +84,15 @@ def read_run(path: Path) -> EvaluatedRun:
             f" {shlex.join(['ser', 'evaluate', command])} again"
         )
     baseline = Path(content.get("checkpoint", "")).name == RECORD
-    kind = ["acoustic baseline"] if baseline else []
+    members = len(content.get("ensemble", []))
+    kind = ["acoustic baseline"] if baseline else [f"ensemble of {members}"] if members else []
     return EvaluatedRun(
         name=run_folder_of(folder).name,
         folder=folder,
         labels=tuple(content["labels"]),
         part=content["part"],
         synthetic=content["synthetic"],
-        command=[*kind, *content["config"].get("command", [])],
+        command=[*kind, *(content["config"] or {}).get("command", [])],
         predictions=read_predictions(folder / "predictions.csv", content["schema"]),
         val_uar=content.get("val_uar"),
     )

@@ -24,7 +24,7 @@ class TrainingFacts:
     table: str | None
     synthetic: bool
     split: str
-    seed: int
+    seeds: str
     max_seconds: float
     command: list[str]
     config: dict[str, Any] = field(repr=False)
@@ -57,8 +57,8 @@ def describe_training(metadata: CheckpointMetadata) -> TrainingFacts:
         corpora=list(config.data.corpora),
         table=config.data.table,
         synthetic=metadata.synthetic,
-        split=str(config.split.kind),
-        seed=config.split.seed,
+        split=config.split.described,
+        seeds=f"split seed {config.split.seed}, training seed {config.seed}",
         max_seconds=config.data.max_seconds,
         command=list(config.command),
         config=to_plain(config),

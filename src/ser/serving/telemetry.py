@@ -19,7 +19,7 @@ class Telemetry:
             buckets=SECONDS, registry=self.registry,
         )  # fmt: skip
         self.waiting = Gauge(
-            "ser_requests_waiting", "Recordings in the queue", registry=self.registry
+            "ser_requests_waiting", "Recordings waiting or in progress", registry=self.registry
         )
         self.live = Gauge("ser_live_sessions", "Open live sessions", registry=self.registry)
         self.batches = Histogram(

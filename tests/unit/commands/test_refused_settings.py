@@ -1,5 +1,8 @@
 """Settings that a command has no use for."""
 
+import subprocess
+import sys
+
 import pytest
 
 from ser.commands.main import main
@@ -42,6 +45,25 @@ def test_a_slip_is_one_line_with_what_to_type(setting, advice, monkeypatch, caps
     [line] = capsys.readouterr().err.splitlines()
     assert stopped.value.code == 2
     assert advice in line
+
+
+def test_a_reader_that_closes_the_pipe_ends_a_prediction_quietly(trained, write_tone, tmp_path):
+    """As `head` does; the exit code tells that the output is not whole."""
+    for number in range(40):
+        write_tone(tmp_path / "in" / f"{number}.wav", pitch=200 + number)
+    command = [sys.executable, "-m", "ser", "predict", str(tmp_path / "in"), "--ckpt", str(trained)]
+    process = subprocess.Popen(
+        [*command, "--format", "jsonl", "--device", "cpu"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("{")
+    process.stdout.close()
+    assert process.wait() == 1
+    assert process.stderr is not None
+    assert "Traceback" not in process.stderr.read()
 
 
 @pytest.mark.parametrize("command", [[], ["predict"], ["train"]])

@@ -22,7 +22,7 @@ from ser.inference.enrolment import EnrolledSpeaker
 from ser.inference.load import TrainedModel
 from ser.inference.prediction import AdaptedTo, Failure, Prediction
 from ser.inference.predictor import Predictor
-from ser.inference.settings import PredictorConfig
+from ser.inference.settings import PredictorConfig, WindowConfig
 from ser.inference.sources import find_with_speakers
 from ser.models.build import build_network
 from ser.models.standardization import Standardization, Statistics
@@ -103,10 +103,10 @@ def test_recordings_are_adapted_to_those_of_their_speaker(predictor, clips):
     speakers = ["a", "b", "a", "a", None, "b"]
     results = predictions(predict_adapted(predictor, clips, speakers))
     assert [result.adapted_to for result in results] == [
-        AdaptedTo("a", 5),  # 5 s are three windows of up to 2 s
+        AdaptedTo("a", 4),  # 5 s are two whole windows of 2 s
         AdaptedTo("b", 2),
-        AdaptedTo("a", 5),
-        AdaptedTo("a", 5),
+        AdaptedTo("a", 4),
+        AdaptedTo("a", 4),
         None,
         AdaptedTo("b", 2),
     ]
@@ -117,6 +117,14 @@ def test_recordings_are_adapted_to_those_of_their_speaker(predictor, clips):
     np.testing.assert_allclose(found, expected, atol=1e-4)
     plain = predictions(predictor.stream([clips[4]]))[0]
     assert results[4].probabilities == pytest.approx(plain.probabilities, abs=1e-4)
+
+
+def test_overlapping_windows_do_not_count_as_further_clips(predictor):
+    clip = [(np.random.default_rng(0).normal(0, 0.1, 10 * 16_000).astype(np.float32), 16_000)]
+    for hop in (1.0, 0.5, 0.1):
+        sliding = WindowConfig(1.0, hop)
+        [result] = predictions(predict_adapted(predictor, clip, ["a"], sliding=sliding))
+        assert result.adapted_to == AdaptedTo("a", 10)
 
 
 @pytest.mark.parametrize("batch_size", [1, 16])

@@ -46,7 +46,18 @@ def test_the_last_layer_is_the_default_and_long_recordings_are_cut(tiny_predicto
     [last] = tiny_predictor.embed([clip], layer=depth)
     np.testing.assert_array_equal(default, last)
     [frames] = tiny_predictor.embed([clip], pool="none")
-    assert frames.shape == (3 * 99, 32)  # windows of 2 s
+    # 5 s in frames of 20 ms, none twice; each window of 2 s has one frame less.
+    assert len(frames) == pytest.approx(250 - 3, abs=1)
+    np.testing.assert_allclose(default, frames.mean(axis=0), atol=1e-6)
+    with pytest.raises(UserError):
+        tiny_predictor.embed("a.wav")
+
+
+def test_short_and_long_recordings_keep_their_order(tiny_predictor):
+    clips = [(noise(seconds, seed), 16_000) for seed, seconds in enumerate((1, 5, 1.5, 7, 1))]
+    together = tiny_predictor.embed(clips)
+    for clip, found in zip(clips, together, strict=True):
+        np.testing.assert_allclose(found, tiny_predictor.embed([clip])[0], atol=1e-4)
 
 
 def test_unknown_layers_and_unusable_recordings_are_errors(tiny_predictor):
