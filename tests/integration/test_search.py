@@ -77,7 +77,7 @@ def test_a_relative_range_needs_a_positive_number(key, setting):
 
 def test_a_fitted_head_has_no_default_ranges(folder):
     with pytest.raises(UserError, match=r"model\.fit"):
-        run_tune(["experiment=laptop", "data=ravdess"], folder=folder)
+        run_tune(["experiment=laptop", "data=ravdess"], output=folder)
 
 
 @pytest.mark.parametrize("words", ["interval(0.1, 0.01)", "tag(log, interval(0, 1))"])
@@ -106,7 +106,7 @@ def typed(corpora, cache_dir) -> list[str]:
 @pytest.fixture
 def tune(typed, folder):
     def tune(trials: int, *overrides: str) -> Any:
-        run_tune([*typed, *overrides], trials=trials, folder=folder)
+        run_tune([*typed, *overrides], trials=trials, output=folder)
         return load(folder)
 
     return tune
@@ -145,7 +145,7 @@ def test_a_search_keeps_its_runs_resumes_and_prints_the_best_command(tune, folde
     assert command[-len(best) :] == best
     with pytest.raises(SystemExit):
         tune(4, "model.lr=interval(1e-4, 1e-2)")
-    assert "--folder" in capsys.readouterr().err
+    assert "--output" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -187,7 +187,7 @@ def test_an_interrupted_trial_does_not_count(tune, folder, monkeypatch, capsys, 
     assert "Traceback" not in printed
     command = shlex.split(printed.partition("To resume: ")[2])
     assert command[:2] == ["ser", "tune"]
-    assert command[command.index("--folder") + 1] == str(folder)
+    assert command[command.index("--output") + 1] == str(folder)
     study = tune(1, SPACE)
     assert states(study) == ["FAIL", "COMPLETE"]
     assert counted(study) == 1
@@ -274,7 +274,7 @@ def test_a_full_disk_under_the_database_is_named_as_such(tmp_path):
 def start(typed: list[str], folder: Path, trials: int, *more: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "ser.commands.main", "tune", *typed, SPACE, *more]
     return subprocess.Popen(
-        [*command, "--trials", str(trials), "--folder", str(folder)],
+        [*command, "--trials", str(trials), "--output", str(folder)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

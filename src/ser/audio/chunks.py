@@ -132,7 +132,7 @@ def note_rest(peek: Peek, place: int, byte_rate: int = 0) -> str:
     if not head.strip(b"\0"):
         return ""
     length = f", {left / byte_rate:.2f} s if they are samples" if byte_rate else ""
-    return f"{left:,} bytes behind its samples are not used{length}"
+    return f"{left:,} bytes after its samples are not used{length}"
 
 
 def check_search(peek: Peek, *begins: bytes) -> None:

@@ -1,6 +1,6 @@
 """How much of a recording may be missing: one rule for all formats.
 
-Decoders find the next frame behind a damaged one and go on, so seconds would be lost silently.
+Decoders skip damaged frames, so seconds would be lost silently.
 """
 
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ CUT = "its last frame is incomplete, so its end may be missing"
 
 
 def note_loss(seconds: float, frame: float = 0.0) -> str:
-    """A note on a damaged part of so many seconds, "" if there is none.
+    """A note on a damaged part of this many seconds, "" if there is none.
 
     Raises AudioError if it is longer than MAX_LOST and than a frame of `frame` seconds: what is
     said may be in it.

@@ -42,8 +42,8 @@ ROUNDING = 0.01  # seconds; many tables round times to hundredths, also beyond t
 class Decoder(Protocol):
     """An open file: `read` gives its samples block by block, an empty block at the end.
 
-    `skip` passes over up to so many samples and returns how many; it may be unable to. `note` says
-    what is wrong with what was read.
+    `skip` passes over at most this many samples and returns how many; it may be unable to. `note`
+    says what is wrong with what was read.
     """
 
     sample_rate: int
@@ -123,7 +123,7 @@ class OpenRecording:
         return Recording(join(mixed), self.sample_rate, self.format, self.channels, note)
 
     def _take(self, samples: int | None) -> Iterator[Block]:
-        """Blocks from `_offset` on: so many samples, which stay held, or all of them (None)."""
+        """Blocks from `_offset` on: this many samples, which stay held, or all of them (None)."""
         place = 0
         while samples is None or samples > 0:
             if place == len(self._held) and not self._fetch():

@@ -15,11 +15,11 @@ from ser.audio.recording import Waveform
 
 WINDOW, HOP = 512, 192  # samples: 32 and 12 ms
 LOWEST, HIGHEST = 6, 128  # bins: 190 Hz to 4 kHz, which every codec keeps
-NEAR_BINS, NEAR_FRAMES = 9, 15  # a peak is the highest of so many around it
+NEAR_BINS, NEAR_FRAMES = 9, 15  # a peak is the highest within these distances
 FLOOR = 1e-4  # of the power of the highest peak
 FAN_OUT, FURTHEST = 4, 63  # each peak is paired with the next few, up to 0.75 s later
 NEIGHBOURS = 8  # other landmarks with the same hash that a landmark is compared with
-MIN_SHARED, MIN_SHARE = 6, 0.05  # landmarks in common: at least so many, and that share of all
+MIN_SHARED, MIN_SHARE = 6, 0.05  # landmarks in common: at least this number, and this share of all
 HANN = np.hanning(WINDOW).astype(np.float32)
 
 Landmarks = NDArray[np.int64]
@@ -109,7 +109,7 @@ def collect_votes(landmarks: Landmarks) -> Iterator[NDArray[np.int64]]:
 def count_frequent(
     ordered: NDArray[np.int64], least: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The values that are there at least so many times in a sorted array, and how many times.
+    """The values that are there at least this many times in a sorted array, and how many times.
 
     Nearly all votes are unique: numpy.unique would spend seconds on counting them.
     """

@@ -3,7 +3,7 @@
 Copies are found that were re-encoded, resampled (down to 8 kHz), scaled, inverted, padded or
 trimmed (by up to half), or that have noise 20 dB below the voice. Landmarks (`ser.audio.landmarks`)
 give candidates; cross-correlating the samples decides, so that two takes of one sentence by one
-speaker are not taken for copies. Out of reach are copies at another speed or pitch, even by 0.2 %,
+speaker are not taken for copies. Out of reach are copies at another speed or pitch, even by 0.2%,
 and copies under strong noise or reverberation.
 """
 
@@ -165,6 +165,6 @@ def overlap(first: Waveform, second: Waveform, late: int) -> tuple[Waveform, Wav
 
 
 def loudest(waveform: Waveform, size: int) -> int:
-    """Where the loudest stretch of so many samples of a waveform (time,) begins, roughly."""
+    """Where the loudest stretch of this many samples of a waveform (time,) begins, roughly."""
     power = uniform_filter1d(waveform**2, size)
     return int(np.clip(power.argmax() - size // 2, 0, len(waveform) - size))

@@ -88,7 +88,7 @@ class SndfileDecoder:
                 raise rate_change(self.sample_rate, self._file.samplerate)
 
     def skip(self, frames: int) -> int:
-        """Pass over up to so many samples, if positions are exact; returns how many."""
+        """Pass over at most this many samples, if positions are exact; returns how many."""
         exact = self._kind == Container.FLAC or self._subtype.startswith(UNCOMPRESSED)
         if self._parts or not exact or not self._promised:
             return 0

@@ -1,6 +1,7 @@
 """`ser baseline`"""
 
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -15,9 +16,10 @@ from ser.system.atomic import writing_folder
 
 def baseline(
     overrides: Overrides = None,
-    output: Annotated[Path, typer.Option(help="Folder of the run; it must not exist.")] = Path(
-        "runs/baseline"
-    ),
+    output: Annotated[
+        Path | None,
+        typer.Option(help="New folder of the run; default: runs/baseline_DATE_TIME."),
+    ] = None,
     features: Annotated[
         FeatureSet,
         typer.Option(help="classic: MFCC, pitch, energy; egemaps: 88 functionals (opensmile)."),
@@ -28,6 +30,7 @@ def baseline(
     config_dir: ConfigDir = None,
 ) -> None:
     """Train a classic acoustic baseline on the same split, and write the same report."""
+    output = output or Path(f"runs/baseline_{datetime.now():%Y-%m-%d_%H-%M-%S}")
     if output.exists():
         raise UserError(f"--output={output} exists: name a new folder")
     require_creatable("--output", output)

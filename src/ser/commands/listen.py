@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ser.commands.options import Ckpt, Computing, Device, Raw, warn_of_synthetic
+from ser.commands.options import Ckpt, Computing, Device, Raw, Speaker, warn_of_synthetic
 from ser.config.precision import Precision
-from ser.inference.settings import WindowConfig
+from ser.inference.settings import PredictorConfig, WindowConfig
 from ser.system.terminal import say
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def listen(
     device: Device = "auto",
     precision: Computing = Precision.auto,
     raw: Raw = False,
+    speaker: Speaker = None,
 ) -> None:
     """Predict the emotion while you speak into the microphone.
 
@@ -42,10 +43,9 @@ def listen(
     say(f"Loading {ckpt} ...", error=True)  # before the imports, which take seconds
     from ser.inference.microphone import import_sounddevice, open_microphone
     from ser.inference.microphone import listen as results
-    from ser.inference.predictor import Predictor
 
     import_sounddevice()  # before the model, to fail early
-    predictor = Predictor.from_checkpoint(ckpt, device, raw, precision)
+    predictor = PredictorConfig(ckpt, device, raw, precision, speaker=speaker).load()
     predictor.check_windows(config)
     warn_of_synthetic(predictor.synthetic)
     show = show_line if sys.stdout.isatty() else as_json

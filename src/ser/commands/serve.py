@@ -33,7 +33,7 @@ Timeout = Annotated[
 ]
 UploadTimeout = Annotated[float, typer.Option(help="Maximum seconds to receive a request body.")]
 Decoders = Annotated[
-    int, typer.Option(help="Maximum number of short recordings decoded at once; as many long ones.")
+    int, typer.Option(help="Short recordings decoded at once, plus as many long ones.")
 ]
 LiveSessions = Annotated[int, typer.Option(help="Maximum number of live sessions at once.")]
 CorsOrigin = Annotated[

@@ -9,7 +9,7 @@ import typer
 from ser.commands.errors import one_line_errors, reporting_stop
 from ser.commands.options import ConfigDir, Overrides, refuse_settings
 from ser.errors import optional_dependency, require
-from ser.system.terminal import show_logs
+from ser.system.terminal import say, show_logs
 
 TUNE = Path("runs/tune")
 
@@ -17,7 +17,8 @@ TUNE = Path("runs/tune")
 def tune(
     overrides: Overrides = None,
     trials: Annotated[int, typer.Option(min=1, help="Total number of trials.")] = 20,
-    folder: Annotated[Path, typer.Option(help="Folder of the study and its runs.")] = TUNE,
+    output: Annotated[Path, typer.Option(help="Folder of the study and its runs.")] = TUNE,
+    folder: Annotated[Path | None, typer.Option(hidden=True)] = None,
     config_dir: ConfigDir = None,
 ) -> None:
     """Search for better settings with Optuna; the same command resumes a search.
@@ -30,14 +31,17 @@ def tune(
     from ser.config.train import TrainConfig
     from ser.training.search_space import read_space
 
-    refuse_settings(overrides, output_dir="the folder is set by --folder", ckpt="it resumes no run")
+    if folder is not None:
+        say("--folder is deprecated; use --output", error=True)
+        output = folder
+    refuse_settings(overrides, output_dir="the folder is set by --output", ckpt="it resumes no run")
     plain, dimensions = read_space(overrides or [], CONF / "tune.yaml")
     by_default = len(plain) == len(overrides or [])
     if not any(override.startswith("trainer.devices=") for override in plain):
         plain.append("trainer.devices=1")
 
     def compose(*chosen: str) -> TrainConfig:
-        settings = [*plain, *chosen, f"output_dir={folder}"]
+        settings = [*plain, *chosen, f"output_dir={output}"]
         return compose_command("train", settings, TrainConfig, config_dir)
 
     space = [dimension.resolve(compose()) for dimension in dimensions]
@@ -49,9 +53,9 @@ def tune(
         from ser.reports.trials import show
         from ser.training.tune import Search, search
 
-    plan = Search(plain, space, folder, config_dir)
+    plan = Search(plain, space, output, config_dir)
     own = [] if config_dir is None else ["--config-dir", str(config_dir)]
-    same = ["ser", "tune", *own, "--trials", str(trials), "--folder", str(folder)]
+    same = ["ser", "tune", *own, "--trials", str(trials), "--output", str(output)]
     command = shlex.join([*same, *(overrides or [])])
     show_logs("ser.training.tune")  # each trial with its settings
     with one_line_errors(), reporting_stop(lambda: f"To resume: {command}"):

@@ -90,7 +90,10 @@ class DataConfig:
         None, "folder of generated test corpora, created if missing; replaces the real corpora"
     )
     cache_dir: str = setting("~/.cache/ser", "folder of decoded audio; SER_CACHE sets the default")
-    max_seconds: float = setting(8.0, "longer utterances are trimmed to this length")
+    max_seconds: float = setting(
+        8.0,
+        "seconds; longer utterances are trimmed in training, and predicted in windows",
+    )
     padding: Padding = setting(
         Padding.dynamic, "dynamic: to the longest of the batch; uniform: to data.max_seconds"
     )
@@ -262,7 +265,7 @@ def check_corpora(key: str, names: Iterable[str]) -> None:
     """Raise UserError for a name that is no corpus, not even of an installed package."""
     known = corpus_names()
     for name in names:
-        rule = f"choose from {', '.join(known)}{suggest(name, known).rstrip('?')}"
+        rule = f"choose from {', '.join(known)}{suggest(name, known)}"
         require(name in known, key, name, rule)
 
 
@@ -280,4 +283,4 @@ def describe_labels(word: str, known: list[str] | tuple[str, ...]) -> str:
     """The known labels, with the one that is probably meant."""
     meant = SYNONYMS.get(word.casefold(), "")
     hint = f"; did you mean {meant}?" if meant in known else suggest(word, list(known))
-    return f"choose from {', '.join(known)}{hint}".rstrip("?")
+    return f"choose from {', '.join(known)}{hint}"

@@ -164,7 +164,7 @@ class EmotionDataModule(LightningDataModule):
     def sample(
         self, dataset: UtteranceDataset, least: float, *, shuffle: bool, divided: bool
     ) -> BucketBatchSampler:
-        """The sampler of a dataset whose utterances are padded to at least so many seconds."""
+        """The sampler of a dataset whose utterances are padded to at least this many seconds."""
         config, trainer = self.config, self.trainer if shuffle or divided else None
         # Slowed down, an utterance becomes longer.
         stretched = dataset.seconds * (config.augment.longest if dataset.augmentation else 1)

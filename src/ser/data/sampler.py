@@ -62,8 +62,8 @@ class BucketBatchSampler(Sampler[list[SampleIndex]]):
     """Batches of utterances of similar length; every utterance is in one batch of an epoch.
 
     With `batch_size`, shuffled rows are cut into pools of 50 batches, sorted by length within a
-    pool and cut into batches (bucketing, Khomenko et al. 2016): padding is below 5 % of the
-    samples, compared with over 30 % in random batches. With `max_batch_seconds`, padding
+    pool and cut into batches (bucketing, Khomenko et al. 2016): padding is below 5% of the
+    samples, compared with over 30% in random batches. With `max_batch_seconds`, padding
     included, a batch has as many utterances of one range of lengths as fit. Without `shuffle`
     rows are sorted by length, and all epochs are equal. Batches come in a random order in any
     case, so that the first ones are not shorter than others.

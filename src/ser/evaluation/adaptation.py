@@ -85,7 +85,7 @@ def measure_adaptation(
 
 
 def draw(predict: Callable[..., Predictions], clips: int) -> CurvePoint:
-    """The point of the curve for so many random clips per group, or all of smaller groups."""
+    """The point of the curve for this many random clips per group, or all of smaller groups."""
 
     def one(number: int) -> float:
         generator = np.random.default_rng([SEED, number])  # the clips of a draw are nested

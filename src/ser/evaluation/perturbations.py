@@ -32,7 +32,7 @@ def limit_band(waveform: Waveform, level: float, generator: np.random.Generator)
 
 
 def reverberate(waveform: Waveform, level: float, generator: np.random.Generator) -> Waveform:
-    """A room in which sound decays by 60 dB in so many seconds (decaying noise: Polack, 1988).
+    """A room in which sound decays by 60 dB in `level` seconds (decaying noise: Polack, 1988).
 
     In a given room the energy of the reverberation grows with that time (Sabine). At one second
     it equals the energy of the direct sound.

@@ -1,4 +1,4 @@
-"""What is named as a checkpoint and is none, and what to name instead."""
+"""Explain what was passed as a checkpoint but is not one, and what to pass instead."""
 
 import json
 import re
@@ -26,7 +26,7 @@ def explain_file(path: Path) -> str:
     if path.name == CONFIG:
         return f"describes a model without its weights: {named}"
     if path.suffix == ".onnx" or re.match(rb"\x08[\x03-\x20][\x12:]", head):
-        return "is an ONNX model, which is only for other programs: name the run that it is of"
+        return "is an ONNX model, which `ser` cannot load: name the run it was exported from"
     if head.startswith(b"\x80"):
         return "is pickled, which could run code: name a run folder, or a folder with safetensors"
     if head.startswith(b"GGUF"):
@@ -50,7 +50,7 @@ def explain_folder(path: Path) -> str:
     if (path / CONFIG).is_file():
         return "" if whole else f"has no model.safetensors beside {CONFIG}: {explain_weights(path)}"
     if whole:
-        return f"has weights, but no {CONFIG}: copy it from where the weights are from"
+        return f"has weights, but no {CONFIG}: copy it from the same source"
     if (last := path / "checkpoints" / "last.ckpt").is_file():
         return f"is a run without its best checkpoint: name {last}, or finish the run"
     if any((path / name).is_file() for name in ("dropped.csv", "manifest.csv", "provenance.json")):
@@ -59,10 +59,13 @@ def explain_folder(path: Path) -> str:
              if (match := TRAINER.fullmatch(each.name)) and each.is_dir()}  # fmt: skip
     if found:
         newest = found[max(found)]
-        return f"is the output of a Trainer with {len(found):,} checkpoints: name one, as {newest}"
+        return (
+            f"is the output of a Trainer with {len(found):,} checkpoints: name one of them, such as"
+            f" {newest}"
+        )
     runs = sorted(path.glob("*/checkpoints/best.ckpt"))
     if runs:
-        return f"holds {len(runs):,} runs: name one of them, as {runs[0].parent.parent}"
+        return f"holds {len(runs):,} runs: name one of them, such as {runs[0].parent.parent}"
     return ""
 
 
@@ -80,7 +83,7 @@ def explain_adapter(folder: Path) -> str:
 def explain_weights(path: Path) -> str:
     """What the weights of an exported folder are instead of safetensors."""
     if list(path.glob("**/*.onnx")):
-        return "its ONNX model is only for other programs; name the run that it is of"
+        return "`ser` cannot load its ONNX model; name the run it was exported from"
     if list(path.glob("*.bin")) or list(path.glob("*.pt")):
         return (
             "its weights are pickled, which could run code; load and save the model with"

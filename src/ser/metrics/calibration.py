@@ -1,4 +1,4 @@
-"""Calibration: whether predictions with a probability of 0.8 are right in 80 % of cases."""
+"""Calibration: whether predictions with a probability of 0.8 are right in 80% of cases."""
 
 from dataclasses import dataclass
 

@@ -74,7 +74,7 @@ class CacheKey:
 
     @property
     def grid(self) -> int:
-        """The length of a batch is a multiple of so many frames: 0.1 s, as for waveforms."""
+        """The length of a batch is a multiple of this many frames: 0.1 s, as for waveforms."""
         return 5 if self.stored == Stored.frames else 1
 
     @property

@@ -10,7 +10,7 @@ from ser.audio.recording import MIN_SECONDS, SAMPLE_RATE, Waveform
 
 MIN_SAMPLES = round(MIN_SECONDS * SAMPLE_RATE)
 # Batches have few different lengths, because oneDNN creates and caches kernels for each length it
-# meets. That took half of the time of training a small network. It costs 1 % to 2 % of padding.
+# meets. That took half of the time of training a small network. It costs 1% to 2% of padding.
 GRID = SAMPLE_RATE // 10
 FLOOR = 1e-7  # added to the variance, as Wav2Vec2FeatureExtractor does (transformers 5)
 

@@ -13,7 +13,7 @@ def draw_spans(lengths: torch.Tensor, size: int, share: float, span: int) -> tor
     """A mask (rows, size) of disjoint spans within the first `lengths` (rows,) steps of each row.
 
     The number of spans is rounded up or down at random, so that the mean masked share is `share`,
-    or less if so many spans do not fit. A row that is shorter than a span is masked as a whole or
+    or less if the spans do not fit. A row that is shorter than a span is masked as a whole or
     not at all.
     """
     device, rows, most = lengths.device, len(lengths), int(share * size / span) + 1

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Features = NDArray[np.floating]
-PRIOR_CLIPS = 10  # the variance of the training speakers weighs as much as so many clips
+PRIOR_CLIPS = 10  # the variance of the training speakers weighs as much as this many clips
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def find_published(name: str, config: SplitConfig) -> tuple[Fold, ...]:
 
 
 def with_corpus(name: str, fold: Fold) -> Fold:
-    """The fold with speakers and ids as a manifest has them: behind the name of the corpus."""
+    """The fold with speakers and ids as a manifest has them, prefixed with the corpus."""
 
     def full(names: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(f"{name}/{each}" for each in names)

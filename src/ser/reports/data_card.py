@@ -105,7 +105,8 @@ def show(card: DataCard) -> None:
         print_all(f"Files dropped: {total:,} ({counts}); dropped.csv lists each one.")
     trimmed = (card.utterances["seconds"] > card.data.max_seconds).sum()
     if trimmed:
-        print_all(f"Longer than data.max_seconds={card.data.max_seconds:g}, trimmed: {trimmed:,}.")
+        longest = card.data.max_seconds
+        print_all(f"Longer than data.max_seconds={longest:g}, trimmed in training: {trimmed:,}.")
     if summary.has_votes(card):
         print_all(summary.describe_ambiguity(card))
     # Sentences that give the label away were logged in the preparation.

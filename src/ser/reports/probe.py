@@ -21,9 +21,9 @@ from ser.training.probe import LayerProbe, ProbeResult
 TITLES = {"train": "train (cross-validated)", "val": "val", "test": "test"}
 METHOD = (
     "Each row is a linear classifier on pooled features of frozen layers; layer 0 is the input of"
-    " the first layer. The train UAR is cross-validated, in folds without common speakers. It"
-    " chooses the regularisation and the layer (*), so the best one is optimistic; the other parts"
-    " choose nothing."
+    " the first layer. The train UAR is cross-validated, in folds without common speakers if these"
+    " are known. It chooses the regularisation and the layer (*), so the best one is optimistic;"
+    " the other parts choose nothing."
 )
 
 

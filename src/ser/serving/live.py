@@ -32,6 +32,7 @@ from ser.serving.upload import describe
 START_SECONDS = 10.0  # for the first message
 IDLE_SECONDS = 30.0  # between messages
 AHEAD_SECONDS = 5.0  # of audio that a client may send faster than real time
+MOST_STARTING = 64  # sessions whose first message has not arrived
 MESSAGE_RATE = 500  # messages per second; each costs time, however short it is
 # Close codes of RFC 6455 and its registry.
 NORMAL, UNSUPPORTED, POLICY, FAILED, TRY_LATER = 1000, 1003, 1008, 1011, 1013
@@ -63,6 +64,7 @@ class SessionError(Exception):
 
 
 def add_live_route(app: FastAPI, service: Service, access: Access) -> None:
+    starting: set[LiveSession] = set()  # before their first message
     sessions: set[LiveSession] = set()
     service.telemetry.live.set_function(lambda: len(sessions))
 
@@ -78,7 +80,11 @@ def add_live_route(app: FastAPI, service: Service, access: Access) -> None:
         await socket.accept()
         session = LiveSession(socket, service)
         try:
+            if len(starting) >= MOST_STARTING:
+                raise SessionError(TRY_LATER, "too many live sessions are being opened; try later")
+            starting.add(session)
             await session.start(access)
+            starting.discard(session)
             if len(sessions) >= service.limits.sessions:
                 raise SessionError(TRY_LATER, f"{len(sessions)} live sessions are open; try later")
             sessions.add(session)
@@ -92,6 +98,7 @@ def add_live_route(app: FastAPI, service: Service, access: Access) -> None:
             LOG.exception("a live session failed")
             await end(socket, SessionError(FAILED, "the service failed; its log holds the reason"))
         finally:
+            starting.discard(session)
             sessions.discard(session)
             service.telemetry.audio.inc(session.seconds)
             socket.state.facts = {"audio_seconds": round(session.seconds, 3)}

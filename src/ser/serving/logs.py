@@ -71,7 +71,7 @@ def catch_native_output() -> None:
 
 
 def relay(reading: int, seconds: float = 1.0) -> None:
-    """Log what arrives at a pipe until it is closed, at most once in so many seconds."""
+    """Log what arrives at a pipe until it is closed, at most once in this many seconds."""
     first, lines, logged, is_open = "", 0, -seconds, True
     while is_open:
         pause = max(0.0, logged + seconds - time.monotonic())

@@ -40,7 +40,7 @@ def name_address(listening: socket.socket, root_path: str = "") -> str:
 
 
 def run(app: FastAPI, listening: socket.socket, seconds: float) -> None:
-    """Serve until SIGTERM or SIGINT; then finish open requests within so many seconds."""
+    """Serve until SIGTERM or SIGINT; then finish open requests within this many seconds."""
     uvicorn.Server(configure(app, max(1, round(seconds)))).run([listening])
 
 

@@ -141,7 +141,7 @@ def extract_classic(waveform: Waveform) -> Features:
 
 
 def describe(track: Features) -> Features:
-    """Mean, standard deviation and the 10 %, 50 % and 90 % quantiles of each row over time."""
+    """Mean, standard deviation and the 10%, 50% and 90% quantiles of each row over time."""
     quantiles = np.quantile(track, [0.1, 0.5, 0.9], axis=1)
     return np.concatenate([track.mean(axis=1), track.std(axis=1), quantiles.ravel()])
 

@@ -50,7 +50,7 @@ class History:
         return int(max(values)) + 1 if values else None
 
     def last_validation(self, trained: int) -> float | None:
-        """The step of the last validation after at most so many optimiser steps."""
+        """The step of the last validation after at most this many optimiser steps."""
         steps = self.scalars.get("val/uar", ((), ()))[0]
         return max((step for step in steps if step <= trained), default=None)
 

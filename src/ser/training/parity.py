@@ -19,7 +19,7 @@ from ser.models.precision import PrecisionParity, computes_bf16
 from ser.training.checkpoint_io import AtomicCheckpointIO
 
 log = logging.getLogger(__name__)
-CLIPS = 200  # the fewest that can show an agreement of 99.5 %
+CLIPS = 200  # the fewest that can show an agreement of 99.5%
 
 
 @rank_zero_only

@@ -107,7 +107,7 @@ def open_study(plan: Search, monitor: str) -> optuna.Study:
     known = study.user_attrs.get("described")
     if known not in (None, described):
         raise UserError(
-            f"{plan.folder} holds a study of other settings: choose another folder with --folder"
+            f"{plan.folder} holds a study of other settings: choose another folder with --output"
         )
     study.set_user_attr("described", described)
     study.set_user_attr(MONITOR, monitor)
@@ -131,7 +131,7 @@ def readable_database(plan: Search) -> Iterator[None]:
             raise OSError(full, os.strerror(full), str(plan.folder / STORAGE)) from error
         raise UserError(
             f"{plan.folder / STORAGE} cannot be used ({first_line(cause)}): close other"
-            " programs that write to it, or choose another folder with --folder"
+            " programs that write to it, or choose another folder with --output"
         ) from error
 
 

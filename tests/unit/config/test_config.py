@@ -226,9 +226,10 @@ def test_a_bad_value_is_an_error_that_names_the_full_key(compose_config, default
 def test_a_message_names_the_value_the_rule_and_a_likely_name(compose_config):
     with pytest.raises(UserError) as caught:
         compose_config("data.corpora=[rafdess]", "output_dir=x")
-    assert str(caught.value) == (
-        f"data.corpora=rafdess: choose from {', '.join(CORPORA)}; did you mean ravdess."
-    )
+    message = str(caught.value)
+    assert message.startswith("data.corpora=rafdess: ")
+    assert message.endswith("did you mean ravdess?")
+    assert all(name in message for name in CORPORA)
 
 
 @pytest.mark.parametrize(

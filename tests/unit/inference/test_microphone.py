@@ -98,17 +98,17 @@ def test_a_window_that_the_network_cannot_take_is_an_error(library, make_network
     whisper = {"model_type": "whisper", "d_model": 32, "encoder_layers": 1}
     whisper |= {"encoder_attention_heads": 2, "encoder_ffn_dim": 64}
     model = TrainedModel("tiny", make_network(whisper).eval(), False, tuple(LABELS), None, 8.0)
-    monkeypatch.setattr(Predictor, "from_checkpoint", lambda *_: Predictor(model, "cpu"))
+    monkeypatch.setattr(Predictor, "from_checkpoint", lambda *_, **__: Predictor(model, "cpu"))
     library()
-    done = CliRunner().invoke(app, ["listen", "--ckpt", "x", "--window", "31"])
+    done = CliRunner().invoke(app, ["listen", "--ckpt", ".", "--window", "31"])
     assert isinstance(done.exception, UserError)
     assert "window" in str(done.exception)
 
 
 def test_the_command_writes_json_lines(library, tiny_predictor, monkeypatch):
     library()
-    monkeypatch.setattr(Predictor, "from_checkpoint", lambda *arguments: tiny_predictor)
-    arguments = ["listen", "--ckpt", "x", "--window", "2", "--hop", "0.5", "--seconds", "2.5"]
+    monkeypatch.setattr(Predictor, "from_checkpoint", lambda *_, **__: tiny_predictor)
+    arguments = ["listen", "--ckpt", ".", "--window", "2", "--hop", "0.5", "--seconds", "2.5"]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.stderr
     [line] = map(json.loads, done.stdout.splitlines())

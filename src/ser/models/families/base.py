@@ -24,7 +24,7 @@ def is_readable(tensor: torch.Tensor) -> bool:
 
 
 def mark_speech(frames: int, ends: torch.Tensor) -> torch.Tensor:
-    """The mask (batch, frames) of clips that end after so many frames (batch,)."""
+    """The mask (batch, frames) of clips that end after these numbers of frames (batch,)."""
     places = torch.arange(frames, device=ends.device)
     return torch.where(places < ends[:, None], SPEECH, PADDING)
 
@@ -92,7 +92,7 @@ class Family(ABC):
 
     @abstractmethod
     def truncate(self, config: Any, layers: int) -> None:
-        """Change a configuration so that the network ends after so many layers."""
+        """Change a configuration so that the network ends after this many layers."""
 
     @abstractmethod
     def feature_extractor(self) -> Any:

@@ -86,7 +86,7 @@ class W2VBertFamily(Wav2Vec2Family):
 
 
 def count_mel_frames(samples: Any) -> Any:
-    """Number of windows that lie entirely within so many samples."""
+    """Number of windows that lie entirely within this many samples."""
     return (samples - WINDOW) // HOP + 1
 
 

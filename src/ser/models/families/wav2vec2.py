@@ -88,7 +88,7 @@ class Wav2Vec2Family(Family):
     def mask_frames(
         self, network: Any, hidden: torch.Tensor, lengths: torch.Tensor
     ) -> torch.Tensor:
-        """The frame mask (batch, frames) of clips with so many samples."""
+        """The frame mask (batch, frames) of clips with these numbers of samples."""
         return mark_speech(hidden.shape[1], count_frames(network.config, lengths))
 
     def augment(

@@ -113,7 +113,7 @@ class WhisperFamily(Family):
 
 
 def count_mel_frames(samples: Any) -> Any:
-    """Number of frames whose centre lies within so many samples."""
+    """Number of frames whose centre lies within this many samples."""
     return (samples + HOP - 1) // HOP
 
 

@@ -127,7 +127,7 @@ class Chance:
 
 
 def chance_level(support: list[int]) -> Chance:
-    """Chance level for so many utterances of each class: entropy in nats, and 1 / classes."""
+    """Chance level for these numbers of utterances per class: entropy in nats, and 1 / classes."""
     total, present = sum(support), [count for count in support if count]
     entropy = -sum(count / total * math.log(count / total) for count in present)
     return Chance(entropy, 1 / len(present))
