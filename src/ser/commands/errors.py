@@ -122,7 +122,8 @@ def write_utf8() -> None:
 def stop(error: Exception, message: str) -> None:
     if DEBUG:
         raise error
-    line = f"error: {' '.join(message.split())}"
+    words = " ".join(message.split())
+    line = f"error: {words if words.endswith('...') else words.removesuffix('.')}"
     print(wrap(line, sys.stderr), file=sys.stderr, flush=True)
     sys.exit(2)
 

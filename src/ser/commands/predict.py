@@ -263,7 +263,9 @@ def run_on_ray(
         config, paths, options.output, shard_size=shard_size, top_k=options.top_k
     )
     failed = ray_engine.run(planned, workers=workers, address=address)
-    print(f"Written: {len(planned.shards):,} Parquet files in {options.output}")
+    files = amount(len(planned.shards), "Parquet file")
+    say(f"Written: {files} in {options.output}", error=True)
     if failed:
-        print(f"{failed:,} of {len(paths):,} recordings failed: see the column error.")
+        total = amount(len(paths), "recording")
+        say(f"{failed:,} of {total} failed: see the column error.", error=True)
     return not failed

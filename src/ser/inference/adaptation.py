@@ -89,7 +89,7 @@ def measure_speaker(
     recordings = compute_features(predictor, sources, batch_size=batch_size)
     for each in recordings:
         if each.error:
-            raise UserError(f"{each.path or 'samples'} cannot be used: {each.error}")
+            raise UserError(f"{each.path or 'the recording'} cannot be used: {each.error}")
     if not recordings:
         raise UserError("no recording found")
     return Statistics.of(np.stack([row for each in recordings for row in each.separate_rows]))

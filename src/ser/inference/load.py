@@ -13,7 +13,7 @@ from ser.audio.recording import SAMPLE_RATE
 from ser.config.hub import may_be_on_hub, without_address
 from ser.errors import HUB_HELP, UserError, first_line
 from ser.inference.ensemble import Ensemble, EnsembleNetwork, check_labels, find_ensemble
-from ser.inference.mistaken import explain_file, explain_folder
+from ser.inference.mistaken import CONFIG, explain_file, explain_folder
 from ser.models.build import UNREADABLE_WEIGHTS, check_numbers, find_family, lacks_extractor
 from ser.models.checkpoint import UNREADABLE, Checkpoint, explain_labels, not_finite
 from ser.models.network import EmotionNetwork, network_class
@@ -22,7 +22,6 @@ from ser.system.files import compute_checksum, is_lfs_pointer
 from ser.system.libraries import silence_hub
 
 MAX_SECONDS = 30.0  # for a model that does not say how long its training clips were
-CONFIG = "config.json"
 OURS = "speech_emotion_recognition"  # our key in config.json, for what transformers has no name
 
 
@@ -93,8 +92,12 @@ def find_checkpoint(source: str | Path) -> Path | None:
         raise UserError(f"{source} {problem}")
     if (path / CONFIG).is_file() or find_ensemble(path) is not None:
         return None
-    candidates = (path, path / "checkpoints" / "best.ckpt", path / "best.ckpt")
-    return next((each for each in candidates if each.is_file()), None)
+    return next((each for each in (path, *best_checkpoints(path)) if each.is_file()), None)
+
+
+def best_checkpoints(folder: Path) -> tuple[Path, Path]:
+    """Where the best checkpoint is in a run folder, or in its folder of checkpoints."""
+    return folder / "checkpoints" / "best.ckpt", folder / "best.ckpt"
 
 
 def find_weights(source: str | Path) -> list[Path]:
@@ -119,8 +122,7 @@ def explain_mistake(path: Path) -> str:
     """Why a path is no model, or "" if it may be one, or is not there."""
     if path.is_file():
         return explain_file(path)
-    best = (path / "checkpoints" / "best.ckpt", path / "best.ckpt")
-    known = not path.is_dir() or any(each.is_file() for each in best)
+    known = not path.is_dir() or any(each.is_file() for each in best_checkpoints(path))
     return "" if known else explain_folder(path)
 
 

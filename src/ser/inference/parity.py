@@ -127,7 +127,7 @@ def read_named(source: Source, sliding: WindowConfig) -> Iterator[Window]:
     except ValueError as error:
         if isinstance(error, AudioError) and error.fault == Fault.SILENT:
             return
-        name = name_source(source) or "standard input"
+        name = name_source(source) or "the recording"
         raise UserError(f"{name} cannot be used to compare models: {error}") from error
 
 

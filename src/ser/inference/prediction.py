@@ -73,7 +73,7 @@ class Prediction:
         return merge(self.windows)
 
     def as_plain(self) -> dict[str, Any]:
-        """Plain values for JSON; channel, windows, segments and warnings only if there are any."""
+        """Plain values for JSON, without fields that say nothing, such as no warnings."""
         plain = without_channel(asdict(self))
         plain["seconds"] = round(self.seconds, 3)
         if not plain["abstained"]:

@@ -120,7 +120,9 @@ class Predictor:
         predictions = []
         for result in self.stream(sources, sliding=sliding, vad=vad, batch_size=batch_size):
             if isinstance(result, Failure):
-                raise UserError(f"{result.path or 'samples'} cannot be predicted: {result.error}")
+                raise UserError(
+                    f"{result.path or 'the recording'} cannot be predicted: {result.error}"
+                )
             predictions.append(result)
         return predictions
 
@@ -292,7 +294,9 @@ class Predictor:
         kind, found = Pool(pool), []
         for result in embed(self, sources, layer=layer, pool=kind, batch_size=batch_size):
             if isinstance(result, Failure):
-                raise UserError(f"{result.path or 'samples'} cannot be embedded: {result.error}")
+                raise UserError(
+                    f"{result.path or 'the recording'} cannot be embedded: {result.error}"
+                )
             found.append(result.values)
         return found
 

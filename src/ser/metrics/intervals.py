@@ -43,6 +43,10 @@ class Interval:
     def width(self) -> float:
         return self.high - self.low
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        return self.low, self.high
+
 
 @dataclass(frozen=True)
 class SpeakerCounts:

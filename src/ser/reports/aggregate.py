@@ -224,8 +224,7 @@ def draw(aggregate: Aggregate) -> Any:
     values = {name: run.scores.uar for name, run in aggregate.runs.items()}
     values[POOLED] = aggregate.pooled.uar
     rows = [
-        (name, values[name], interval and (interval.low, interval.high))
-        for name, interval in intervals.items()
+        (name, values[name], interval and interval.ends) for name, interval in intervals.items()
     ]
     figure = draw_intervals(rows, baselines(aggregate.pooled).chance)
     synthetic = any(run.synthetic for run in aggregate.runs.values())

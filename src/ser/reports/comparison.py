@@ -214,7 +214,7 @@ def write(comparison: Comparison, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     intervals = comparison.intervals
     rows = [
-        (name, run.scores.uar, interval and (interval.low, interval.high))
+        (name, run.scores.uar, interval and interval.ends)
         for (name, run), interval in zip(comparison.runs.items(), intervals.values(), strict=True)
     ]
     figure = draw_intervals(rows)

@@ -106,7 +106,7 @@ def draw_groups(result: EvaluationResult, analysis: Analysis) -> ReportFigure:
 
 def interval_row(name: str, group: GroupMetrics) -> Row:
     interval = group.intervals.get("uar")
-    return name, group.scores.uar, None if interval is None else (interval.low, interval.high)
+    return name, group.scores.uar, None if interval is None else interval.ends
 
 
 def draw_speakers(result: EvaluationResult) -> list[ReportFigure]:

@@ -93,7 +93,7 @@ def draw(result: ProbeResult) -> ReportFigure:
 
 
 def ends(interval: Interval | None) -> tuple[float, float] | None:
-    return None if interval is None else (interval.low, interval.high)
+    return None if interval is None else interval.ends
 
 
 def to_plain(result: ProbeResult, command: str) -> dict[str, object]:

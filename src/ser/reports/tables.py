@@ -97,7 +97,7 @@ def show_interval(interval: Interval | None, form: str = PLAIN) -> str:
     """The ends of an interval, or a dash if there is none."""
     if interval is None or interval.low == interval.high:  # an old report without spread
         return "–"
-    return form.format(interval.low, interval.high)
+    return form.format(*interval.ends)
 
 
 def show_p(value: float | None) -> str:
