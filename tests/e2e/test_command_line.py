@@ -149,7 +149,7 @@ def test_messages_have_one_form():
     """The one golden message of this family."""
     done = run("train.py", "model.lrr=1")
     assert done.stderr == (
-        "error: model.lrr is not a setting; did you mean model.lr? (--help lists all settings).\n"
+        "error: model.lrr is not a setting; did you mean model.lr? (--help lists all settings)\n"
     )
 
 
