@@ -28,7 +28,7 @@ BEHIND_FLAC = (
     *(b"ftypM4A ", b"ftypisom", b"ftypmp4", b"ftypqt", b"ftyp3gp", b"webmB", b"matroskaB"),
     *(b"AVI LIST", b"FLV\1\4\0\0\0\t", ASF_HEADER, b"Xing\0\0\0\x0f", b"Info\0\0\0\x0f"),
 )
-CHUNK_ID = re.compile(rb"[A-Za-z0-9_ ]{4}")
+CHUNK_ID = re.compile(rb"[ -~]{4}")
 
 
 @dataclass(frozen=True)
@@ -135,10 +135,10 @@ def note_rest(peek: Peek, place: int, byte_rate: int = 0) -> str:
     return f"{left:,} bytes after its samples are not used{length}"
 
 
-def check_search(peek: Peek, *begins: bytes) -> None:
-    """Raise AudioError if bytes with which a recording begins are found further on."""
+def check_search(peek: Peek, first: int, *begins: bytes) -> None:
+    """Raise AudioError if bytes with which a recording begins are found from an offset on."""
     longest = max(map(len, begins))
-    for place in range(1, peek.size, Peek.SIZE):
+    for place in range(first, peek.size, Peek.SIZE):
         block = peek(place, Peek.SIZE + longest - 1)
         if any(begin in block for begin in begins):
             raise AudioError(Fault.SEVERAL)
@@ -146,7 +146,11 @@ def check_search(peek: Peek, *begins: bytes) -> None:
 
 def survey_flac(peek: Peek) -> list[Part]:
     """The file: FLAC states no length in bytes, so what follows it is searched for."""
-    check_search(peek, *BEHIND_FLAC)
+    place, last = 4, False
+    while not last and place < peek.size:  # metadata may hold pictures and headers
+        head = peek(place, 4)
+        last, place = head[0] >= 0x80, place + 4 + int.from_bytes(head[1:4], "big")
+    check_search(peek, place, *BEHIND_FLAC)
     if mpeg.is_mpeg(peek(max(0, peek.size - HEAD), HEAD)):  # an MP3 has no certain beginning
         raise AudioError(Fault.SEVERAL)
     return whole(peek)
@@ -154,7 +158,7 @@ def survey_flac(peek: Peek) -> list[Part]:
 
 def survey_flv(peek: Peek) -> list[Part]:
     """The file, if its tags follow each other up to its end."""
-    check_search(peek, peek(0, 5) + b"\0\0\0\x09")
+    check_search(peek, 1, peek(0, 5) + b"\0\0\0\x09")
     place = int.from_bytes(peek(5, 4), "big") + 4
     while place < peek.size:
         tag = peek(place, FLV_HEADER)

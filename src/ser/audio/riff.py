@@ -2,16 +2,17 @@
 
 import re
 import struct
+from collections import deque
 
 from ser.audio.chunks import (
     CHUNK_ID,
+    MAX_CHUNKS,
     RIFF,
     RIFX,
     SLACK,
     STREAMED,
     STREAMED_64,
     Chunk,
-    Layout,
     check_held,
     find_chunk,
     find_next,
@@ -25,7 +26,12 @@ from ser.audio.recording import MAX_CHANNELS, AudioError, Fault
 from ser.audio.sniff import HEAD, begins_recording
 from ser.audio.splice import Part, Peek
 
-TAILS = re.compile(rb"LIST|bext|_PMX|iXML|id3 |ID3 |cue |smpl|fact|JUNK|PAD ")  # behind samples
+# A chunk of less than 16 MiB with a usual name, anywhere.
+NAMED = rb"[A-Za-z_(][ -~]{3}"
+TAILS = {
+    "<": re.compile(rb"(?=(%s.{3}\0))" % NAMED, re.DOTALL),
+    ">": re.compile(rb"(?=(%s\0.{3}))" % NAMED, re.DOTALL),
+}
 LISTS = {b"RIFF", b"LIST"}  # chunks that hold a name and further chunks
 UNKNOWN = 2**32 - 1  # as a size: to the end of the file
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
@@ -36,17 +42,18 @@ def survey_wav(peek: Peek) -> list[Part]:
     data = find_chunk(peek, layout, 12, b"data")
     byte_rate = check_format(peek, order, find_chunk(peek, layout, 12, b"fmt "))
     check_held(peek, data)
+    if data.size == 0 or data.size >= STREAMED:
+        # libsndfile reads nothing, or also the chunks after the samples.
+        size = find_tail(peek, order, data.start) - data.start
+        return patched(peek, data.start - 4, struct.pack(f"{order}I", min(size, UNKNOWN)))
     end = find_next(peek, layout, data)
     rest = find_rest(peek, layout, end, b"RIFF", b"RIFX", b"data")
-    if (data.size == 0 and rest < peek.size) or data.size >= STREAMED:
-        # libsndfile reads nothing, or also the chunks behind the samples.
-        size = find_tail(peek, layout, data.start) - data.start
-        return patched(peek, data.start - 4, struct.pack(f"{order}I", min(size, UNKNOWN)))
     note = note_rest(peek, rest, byte_rate)
     [stated] = struct.unpack(f"{order}I", peek(4, 4))
-    if note and rest == end and -1 <= stated + 8 - peek.size <= 8:
+    chunk = CHUNK_ID.fullmatch(peek(end, 4))  # also a damaged one
+    if note and rest == end and not chunk and -1 <= stated + 8 - peek.size <= 8:
         # The size of the file is right, give or take a header, and that of the samples is not.
-        size = find_tail(peek, layout, end) - data.start
+        size = find_tail(peek, order, end) - data.start
         if size - data.size > SLACK:
             note = f"its header states {data.size:,} bytes of samples, but it holds {size:,}"
         else:
@@ -55,21 +62,24 @@ def survey_wav(peek: Peek) -> list[Part]:
     return whole(peek, note)
 
 
-def find_tail(peek: Peek, layout: Layout, place: int) -> int:
-    """The offset of the chunks with which a file ends, behind samples; its end without any."""
-    found = [peek.size]
+def find_tail(peek: Peek, order: str, place: int) -> int:
+    """The offset of the chunks with which a file ends, after samples; its end without any.
+
+    A candidate counts if chunks follow it without a gap up to the end of the file.
+    """
+    pattern, longest = TAILS[order], 8
+    found: deque[tuple[int, int]] = deque(maxlen=MAX_CHUNKS)
     for start in range(place, peek.size, Peek.SIZE):
-        block = peek(start, Peek.SIZE + 3)
-        for match in TAILS.finditer(block):
-            offset, last = start + match.start(), place
-            for chunk in read_chunks(peek, layout, offset):
-                last = chunk.start + chunk.size
-                if not CHUNK_ID.fullmatch(chunk.id) or last > peek.size:
-                    break
-            else:
-                if peek.size - last <= 1:
-                    found.append(offset)
-    return min(found)
+        block = peek(start, Peek.SIZE + longest - 1)
+        for match in pattern.finditer(block):
+            [size] = struct.unpack(f"{order}I", match[1][4:])
+            found.append((start + match.start(), size))
+    begins = set[int]()
+    for offset, size in reversed(found):
+        end = offset + 8 + size
+        if abs(end - peek.size) <= 1 or {end, end + size % 2} & begins:
+            begins.add(offset)
+    return min(begins, default=peek.size)
 
 
 def check_format(peek: Peek, order: str, chunk: Chunk) -> int:
@@ -88,12 +98,14 @@ def check_format(peek: Peek, order: str, chunk: Chunk) -> int:
 def survey_rf64(peek: Peek) -> list[Part]:
     sizes = find_chunk(peek, RIFF, 12, b"ds64")
     data = find_chunk(peek, RIFF, 12, b"data")
-    size, left = int.from_bytes(peek(sizes.start + 8, 8), "little"), peek.size - data.start
+    size = int.from_bytes(peek(sizes.start + 8, 8), "little")
     if 0 < size < STREAMED_64:
         check_held(peek, Chunk(b"data", data.start, size), STREAMED_64)
-        rest = find_rest(peek, RIFF, data.start + size + size % 2, b"RF64", b"RIFF", b"data")
+        end = find_next(peek, RIFF, Chunk(b"data", data.start, size))
+        rest = find_rest(peek, RIFF, end, b"RF64", b"RIFF", b"data")
         return whole(peek, note_rest(peek, rest))
-    return patched(peek, sizes.start + 8, left.to_bytes(8, "little"))
+    held = find_tail(peek, "<", data.start) - data.start
+    return patched(peek, sizes.start + 8, held.to_bytes(8, "little"))
 
 
 def survey_avi(peek: Peek) -> list[Part]:

@@ -144,7 +144,9 @@ def read_input(stream: Buffered) -> tuple[bytes, bool]:
 def is_wide_text(head: bytes) -> bool:
     """Whether bytes are lines in UTF-16; samples may begin with its mark too."""
     text = head.decode("utf-16", "ignore") if head.startswith(UTF_16) else ""
-    return "\n" in text and not re.search(r"[\0-\x08\x0e-\x1f\ufffd-\uffff]", text)
+    return ("\n" in text or (text.isascii() and bool(text))) and not re.search(
+        r"[\0-\x08\x0e-\x1f\ufffd-\uffff]", text
+    )
 
 
 def is_recording(path: Path) -> bool:

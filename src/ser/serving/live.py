@@ -64,7 +64,7 @@ class SessionError(Exception):
 
 
 def add_live_route(app: FastAPI, service: Service, access: Access) -> None:
-    starting: set[LiveSession] = set()  # before their first message
+    starting: dict[LiveSession, None] = {}  # before their first message, the oldest first
     sessions: set[LiveSession] = set()
     service.telemetry.live.set_function(lambda: len(sessions))
 
@@ -81,10 +81,13 @@ def add_live_route(app: FastAPI, service: Service, access: Access) -> None:
         session = LiveSession(socket, service)
         try:
             if len(starting) >= MOST_STARTING:
-                raise SessionError(TRY_LATER, "too many live sessions are being opened; try later")
-            starting.add(session)
+                oldest = next(iter(starting))
+                del starting[oldest]
+                message = "too many live sessions are being opened; send the first message at once"
+                await end(oldest.socket, SessionError(TRY_LATER, message))
+            starting[session] = None
             await session.start(access)
-            starting.discard(session)
+            starting.pop(session, None)
             if len(sessions) >= service.limits.sessions:
                 raise SessionError(TRY_LATER, f"{len(sessions)} live sessions are open; try later")
             sessions.add(session)
@@ -98,7 +101,7 @@ def add_live_route(app: FastAPI, service: Service, access: Access) -> None:
             LOG.exception("a live session failed")
             await end(socket, SessionError(FAILED, "the service failed; its log holds the reason"))
         finally:
-            starting.discard(session)
+            starting.pop(session, None)
             sessions.discard(session)
             service.telemetry.audio.inc(session.seconds)
             socket.state.facts = {"audio_seconds": round(session.seconds, 3)}

@@ -2,9 +2,11 @@
 
 import io
 import struct
+import time
 
 import numpy as np
 import pytest
+import soundfile
 from recording_formats import RATE, encode, speech
 from test_lengths import DATA, SIZE, frames_of, wav, write_mp3
 
@@ -179,8 +181,46 @@ def test_chunks_behind_samples_of_an_odd_size_are_no_samples(padded, tail, tmp_p
     assert outcomes(content, tmp_path / "a") == ("", len(samples) / RATE, [])
 
 
+OVER = b"bext" + struct.pack("<I", 610) + bytes(602)  # counts its own header
+
+
+@pytest.mark.parametrize("tail", [b"(c) \4\0\0\0abcd", b"ds-1\4\0\0\0abcd", OVER, b"<?xml ?>" * 40])
+def test_a_right_size_of_the_samples_is_kept_whatever_follows(tail, tmp_path):
+    fault, seconds, notes = outcomes(wav(SIZE + 36 + len(tail), SIZE, tail), tmp_path / "a")
+    assert (fault, seconds) == ("", len(DATA) / 2 / RATE)
+    assert len(notes) == (len(tail) > 100)
+
+
+@pytest.mark.parametrize("name", [b"LIST", b"PAD "])
+def test_a_tail_is_found_in_linear_time(name, tmp_path):
+    """Each of many chunks could begin the tail; walking from each takes minutes."""
+    samples = (name + bytes(4)) * 2**16
+    head = wav(0, 0xFFFF_FFFF)[:-SIZE]
+    started = time.perf_counter()
+    fault, _, _ = outcomes(head + samples + b"\xff" * 10, tmp_path / "a")
+    assert not fault
+    assert time.perf_counter() - started < 10
+
+
+def test_chunks_behind_the_samples_of_an_rf64_are_no_samples(tmp_path):
+    soundfile.write(tmp_path / "a", speech(0.5), RATE, format="RF64", subtype="PCM_16")
+    content = bytearray((tmp_path / "a").read_bytes())
+    place = content.index(b"ds64") + 16
+    content[place : place + 8] = bytes(8)
+    assert outcomes(bytes(content) + TAIL, tmp_path / "a") == ("", 8000 / RATE, [])
+
+
+def test_the_cover_of_a_flac_is_no_recording(tmp_path):
+    soundfile.write(tmp_path / "a", speech(0.5), RATE, format="FLAC")
+    content = (tmp_path / "a").read_bytes()
+    picture = b"\xff\xd8" + bytes(100) + b"ftypmp42" + bytes(100)  # a photo with a film behind it
+    block = b"\6" + len(picture).to_bytes(3, "big") + picture
+    found = outcomes(content[:42] + block + content[42:], tmp_path / "a")
+    assert found == ("", 8000 / RATE, [])
+
+
 @pytest.mark.parametrize("size", [0, 0xFFFF_FFFF, 0x7FFF_FFF0])
-@pytest.mark.parametrize("tail", [TAIL, b"bext\3\0\0\0abc\0" + TAIL])
+@pytest.mark.parametrize("tail", [TAIL, b"bext\3\0\0\0abc\0" + TAIL, b"cart\4\0\0\0abcd"])
 def test_chunks_behind_samples_of_unknown_size_are_no_samples(size, tail, tmp_path):
     content = wav(SIZE + 36 + len(tail), size, tail)
     assert outcomes(content, tmp_path / "a") == ("", len(DATA) / 2 / RATE, [])

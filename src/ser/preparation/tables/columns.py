@@ -26,16 +26,18 @@ ALIASES = {
     "split": "splitset subset partition set part datasplit usage",
     "corpus": "dataset database db",
     "perceived": "perceivedemotion",
-    "start": "starttime begin begintime onset segmentstart segstart tstart",
-    "end": "endtime stop stoptime segmentend segend tend",
+    "start": "starttime begin begintime onset segmentstart segstart tstart starttimestamp",
+    "end": "endtime stop stoptime segmentend segend tend endtimestamp",
     "agreement": "rateragreement",
     "duration": "dur length seconds segmentduration",
 }
 # Names that mean a start and an end only together.
 PAIRS = (("xmin", "xmax"), ("tmin", "tmax"), ("t0", "t1"), ("t1", "t2"), ("from", "to"))
 TIMES = ("start", "end", "duration", "offset")
-SECONDS = ("s", "sec", "secs", "second", "seconds", "insec", "inseconds")
+SECONDS = ("s", "sec", "secs", "second", "seconds", "insec", "inseconds", "ssmsec", "hhmmssms")
 MILLISECONDS = ("ms", "msec", "msecs", "millis", "millisecond", "milliseconds", "inms")
+MICROSECONDS = ("us", "usec", "microseconds")
+NAMED_UNITS = {1.0: "", 1e-3: " in ms", 1e-6: " in µs"}
 COUNTS = ("sample", "samples", "samp", "frame", "frames")
 
 
@@ -47,7 +49,7 @@ def known_names(chosen: Mapping[str, str | None]) -> set[str]:
         *TABLE_COLUMNS,
         *usual,
         *TIMES,
-        *(alias + unit for alias in times for unit in (*SECONDS, *MILLISECONDS)),
+        *(alias + unit for alias in times for unit in (*SECONDS, *MILLISECONDS, *MICROSECONDS)),
         *(simplify(name or "") for name in chosen.values()),
     }
 
@@ -95,6 +97,8 @@ def match_times(found: dict[str, str], free: list[str]) -> None:
     """
     for pair in PAIRS:
         headers = [find_time(name, free) for name in pair]
+        if pair[0] == "xmin" and find_name("ymin", free):  # a box in a picture
+            continue
         if all(headers) and not {"start", "end"} & found.keys():
             found |= {"start": headers[0] or "", "end": headers[1] or ""}
     duration, offset = guess("duration", free), guess("offset", free)
@@ -111,6 +115,7 @@ def refuse_counts(table: RawTable, found: Mapping[str, str], free: Sequence[str]
     for name in ("start", "end"):
         aliases = (name, *ALIASES[name].split())
         counted = {f"{alias}{unit}" for alias in aliases for unit in COUNTS}
+        counted |= {"frameoffset", "sampleoffset"} if name == "start" else set()
         header = next((each for each in free if simplify(each) in counted), None)
         if name not in found and header:
             raise UserError(
@@ -121,7 +126,10 @@ def refuse_counts(table: RawTable, found: Mapping[str, str], free: Sequence[str]
 
 def seconds_per_unit(header: str) -> float:
     """The factor to seconds of a column of times, by the unit at the end of its name."""
-    return 1e-3 if simplify(header).endswith(MILLISECONDS) else 1.0
+    name = simplify(header)
+    if name.endswith(("ssmsec", "ssms")):  # of ELAN: seconds with decimals
+        return 1.0
+    return 1e-6 if name.endswith(MICROSECONDS) else 1e-3 if name.endswith(MILLISECONDS) else 1.0
 
 
 def find_chosen(table: RawTable, name: str, header: str) -> str:
@@ -153,7 +161,7 @@ def find_name(alias: str, headers: Sequence[str]) -> str | None:
 
 def find_time(alias: str, headers: Sequence[str]) -> str | None:
     """The column of that simplified name, which may end with its unit: `start_ms`."""
-    names = [f"{alias}{unit}" for unit in ("", *SECONDS, *MILLISECONDS)]
+    names = [f"{alias}{unit}" for unit in ("", *SECONDS, *MILLISECONDS, *MICROSECONDS)]
     return next((header for name in names if (header := find_name(name, headers))), None)
 
 
@@ -167,7 +175,7 @@ def describe_guesses(found: Mapping[str, str], chosen: Mapping[str, str | None])
     if not guessed:
         return None
     pairs = ", ".join(
-        f"{name} from {header!r}" + " in ms" * (name in TIMES and seconds_per_unit(header) < 1)
+        f"{name} from {header!r}" + NAMED_UNITS[seconds_per_unit(header) if name in TIMES else 1.0]
         for name, header in guessed.items()
     )
     change = "to change that, rename columns, or set data.columns in training"

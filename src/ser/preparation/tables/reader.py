@@ -3,6 +3,7 @@
 import gzip
 import io
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -74,6 +75,11 @@ def read_table(
         cells = raw.load(headers)
     if audio:  # whose bytes are read one by one
         cells[recordings] = ""
+    for name, header in list(used.items()):
+        guessed = name in TIMES and name not in chosen and header.strip().casefold() != name
+        if guessed and not cells[header].str.contains(r"\d").any():
+            log.warning("%s: column %r holds no times, so it is not used", source, header)
+            del used[name]
     rows = pd.DataFrame({name: cells[header] for name, header in used.items()}, index=cells.index)
     for name, header in used.items():
         if name in TIMES and (factor := seconds_per_unit(header)) != 1:
@@ -88,8 +94,11 @@ def read_table(
 
 def scale_number(cell: str, factor: float) -> str:
     """A number times a factor; other text, such as 00:00:01.5, as it is."""
+    number = cell.strip()
+    if re.fullmatch(r"\d{1,3}(,\d{3})+", number):  # thousands: such numbers are long
+        number = number.replace(",", "")
     try:
-        return format(float(cell.strip().replace(",", ".")) * factor, ".10g")
+        return format(float(number.replace(",", ".")) * factor, ".10g")
     except ValueError:
         return cell
 
