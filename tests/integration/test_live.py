@@ -188,6 +188,18 @@ def test_more_sessions_than_allowed_are_refused(client):
         assert socket.receive_json()["type"] == "ready"
 
 
+def test_sockets_that_stay_silent_make_room_for_others(client, monkeypatch):
+    monkeypatch.setattr(live, "MOST_STARTING", 2)
+    with (
+        client.websocket_connect("/live") as oldest,
+        client.websocket_connect("/live"),
+        client.websocket_connect("/live") as newest,
+    ):
+        assert "error" in oldest.receive_json()
+        newest.send_json(START)
+        assert newest.receive_json()["type"] == "ready"
+
+
 def test_the_token_comes_in_the_first_message_or_in_a_header(predictor):
     client = TestClient(create_app(predictor, access=Access(token="secret")))
     for message, headers, accepted in (
