@@ -113,6 +113,7 @@ def test_raw_probabilities_of_an_ensemble_have_no_temperature(ensemble, runs):
     assert unchanged.probabilities == pytest.approx(found.probabilities, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_an_ensemble_is_exported_to_onnx_and_not_to_transformers(ensemble, tmp_path):
     pytest.importorskip("onnxscript")
     done = invoke("export", ensemble, "--to", "onnx", "--output", tmp_path / "onnx")
