@@ -78,7 +78,7 @@ def test_results_equal_those_of_the_local_engine_and_a_stopped_job_continues(
     again = by_ray(table, trained, tmp_path / "out", "--workers", "2", "--batch-size", "1")
     assert again.exit_code == 1, again.output
     assert parts[0].stat().st_mtime_ns == kept
-    pd.testing.assert_frame_equal(pd.read_parquet(parts[1]), content, atol=1e-5)
+    pd.testing.assert_frame_equal(pd.read_parquet(parts[1]), content, atol=1e-4)
     assert not list((tmp_path / "out").glob("*.tmp"))
 
 
