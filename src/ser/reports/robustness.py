@@ -60,7 +60,8 @@ def find(result: EvaluationResult, folder: Path) -> RobustnessResult | None:
 def identify(result: EvaluationResult) -> dict[str, str]:
     """What scores depend on: the bytes of the weights, the utterances, precision and speeds."""
     digests = []
-    for path in find_weights(result.checkpoint) if result.checkpoint.is_file() else []:
+    own = [result.checkpoint] if result.checkpoint.is_file() else []
+    for path in find_weights(result.checkpoint) if result.ensemble else own:
         with path.open("rb") as file:
             digests.append(hashlib.file_digest(file, "sha256").hexdigest())
     digest = " ".join(digests) or str(result.checkpoint)  # of a model that is not a checkpoint
