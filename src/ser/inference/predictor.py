@@ -174,7 +174,7 @@ class Predictor:
     def check_windows(self, sliding: WindowConfig | None) -> WindowConfig:
         """The windows, by default the longest ones. Raises UserError if they are too long."""
         if sliding is None:
-            return WindowConfig(self.longest_window, self.longest_window)
+            return WindowConfig(self.whole_seconds, self.whole_seconds)
         for network in self.networks:
             seconds = sliding.window / self.slowest
             check_duration(network.family, network.config, seconds, "window")
@@ -186,7 +186,7 @@ class Predictor:
         return min(1.0, *self.speeds)
 
     @property
-    def longest_window(self) -> float:
+    def whole_seconds(self) -> float:
         """Seconds of a recording that are predicted at once without `sliding`."""
         limits = [each.family.max_seconds(each.config) or math.inf for each in self.networks]
         return min(self.max_seconds, self.slowest * min(limits))

@@ -66,7 +66,7 @@ class Service:
             labels=list(self.predictor.labels),
             sample_rate=SAMPLE_RATE,
             temperature=self.predictor.temperature,
-            whole_seconds=self.predictor.longest_window,
+            whole_seconds=self.predictor.whole_seconds,
             device=str(self.predictor.device),
             version=__version__,
             max_megabytes=self.limits.megabytes,
@@ -83,7 +83,7 @@ class Service:
         than the longest window in windows of that length. Raises HTTPException 503 if too many
         recordings are waiting.
         """
-        whole = self.predictor.longest_window
+        whole = self.predictor.whole_seconds
         config = windows or WindowConfig(whole, whole)
         if problem := self.explain_window(config):
             raise HTTPException(422, problem)
@@ -99,7 +99,7 @@ class Service:
 
     def explain_window(self, config: WindowConfig) -> str:
         """Why the model cannot take such windows; empty if it can."""
-        whole = self.predictor.longest_window
+        whole = self.predictor.whole_seconds
         too_long = config.window > whole
         return f"window: the model takes at most {whole:g} s at once" if too_long else ""
 

@@ -47,6 +47,7 @@ def test_a_slip_is_one_line_with_what_to_type(setting, advice, monkeypatch, caps
     assert advice in line
 
 
+@pytest.mark.slow
 def test_a_reader_that_closes_the_pipe_ends_a_prediction_quietly(trained, write_tone, tmp_path):
     """As `head` does; the exit code tells that the output is not whole."""
     for number in range(40):

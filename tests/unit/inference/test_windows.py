@@ -174,7 +174,7 @@ def test_windows_that_touch_leave_no_gap(seconds):
     assert len(merge(alike)) == 1
 
 
-def test_slow_speeds_shorten_the_longest_window(make_network):
+def test_slow_speeds_shorten_the_whole_seconds(make_network):
     whisper = {"model_type": "whisper", "d_model": 32, "encoder_layers": 1}
     whisper |= {"encoder_attention_heads": 2, "encoder_ffn_dim": 64}
     model = TrainedModel("w", make_network(whisper).eval(), False, tuple(LABELS), None, 30.0)
