@@ -89,6 +89,7 @@ def test_the_split_of_an_exported_member_is_not_known(runs, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_the_report_of_an_ensemble_names_its_members(ensemble, runs):
     evaluate.run(EvaluateConfig(ckpt=str(ensemble)))
     [report] = ensemble.glob("report*")

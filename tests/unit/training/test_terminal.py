@@ -132,6 +132,7 @@ def test_a_log_file_has_one_line_per_epoch_and_no_bar():
     assert "\x1b" not in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/ptmx").exists(), reason="no pseudo-terminals here")
 @pytest.mark.parametrize("columns", [60, 100])
 def test_the_settings_fit_on_a_terminal(columns):
