@@ -46,7 +46,7 @@ def suggest(word: str, known: list[str], prefix: str = "") -> str:
 
 
 def suggest_path(typed: str | Path) -> str:
-    """A hint such as "; did you mean runs/savee?", or "" for a path that exists or has no like."""
+    """A hint such as "; did you mean runs/savee?"; "" if the path exists or no other is like it."""
     path = Path(typed).expanduser()
     with suppress(OSError, ValueError):
         if path.exists():

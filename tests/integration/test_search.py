@@ -203,6 +203,12 @@ def test_the_trial_of_a_process_killed_before_its_settings_were_chosen_is_replac
     assert states(study) == ["COMPLETE", "FAIL", "COMPLETE"]
 
 
+def test_the_old_name_of_output_works_and_is_deprecated(typed, folder, capsys):
+    run_tune([*typed, SPACE], trials=1, folder=folder)
+    assert states(load(folder)) == ["COMPLETE"]
+    assert "--output" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 def test_a_killed_search_ends_as_an_uninterrupted_one(tune, typed, folder):

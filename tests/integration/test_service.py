@@ -199,6 +199,7 @@ def test_one_predictor_in_two_services_answers_each_request_as_if_alone(predicto
 
 def test_unknown_routes_and_methods_answer_in_json(client):
     assert client.get("/nothing").status_code == 404
+    assert "/docs" in client.get("/nothing").json()["error"]
     assert message(client.get("/nothing"))
     answer = client.get("/predict")
     assert answer.status_code == 405

@@ -22,7 +22,7 @@ W64_DATA = bytes.fromhex("64617461 f3acd311 8cd100c0 4f8edb8a")
 ASF_FILE = bytes.fromhex("a1dcab8c 47a9cf11 8ee400c0 0c205365")
 FLV_TAGS, FLV_HEADER = {8, 9, 18}, 11  # audio, video and metadata; bytes
 # How recordings begin, in bytes that do not occur in compressed samples by chance.
-BEHIND_FLAC = (
+AFTER_FLAC = (
     *(b"fLaC\0\0\0\x22", b"WAVEfmt ", b"RF64\xff\xff\xff\xffWAVE", b"AIFFCOMM", b"AIFCFVER"),
     *(b".snd\0\0\0", b"caff\0\1\0\0", b"NIST_1A\n   1024\n", b"OggS\0\2", b"#!AMR", W64_RIFF),
     *(b"ftypM4A ", b"ftypisom", b"ftypmp4", b"ftypqt", b"ftyp3gp", b"webmB", b"matroskaB"),
@@ -103,7 +103,7 @@ def find_rest(peek: Peek, layout: Layout, place: int, *others: bytes) -> int:
 
 
 def find_next(peek: Peek, layout: Layout, chunk: Chunk) -> int:
-    """The offset behind a chunk and its padding, which some writers leave out."""
+    """The offset after a chunk and its padding, which some writers leave out."""
     size = max(0, chunk.size)
     end, padding = chunk.start + size, -size % layout.align
     return end if padding and is_chunk(peek, layout, end) else end + padding
@@ -150,7 +150,7 @@ def survey_flac(peek: Peek) -> list[Part]:
     while not last and place < peek.size:  # metadata may hold pictures and headers
         head = peek(place, 4)
         last, place = head[0] >= 0x80, place + 4 + int.from_bytes(head[1:4], "big")
-    check_search(peek, place, *BEHIND_FLAC)
+    check_search(peek, place, *AFTER_FLAC)
     if mpeg.is_mpeg(peek(max(0, peek.size - HEAD), HEAD)):  # an MP3 has no certain beginning
         raise AudioError(Fault.SEVERAL)
     return whole(peek)

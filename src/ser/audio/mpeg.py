@@ -32,12 +32,11 @@ MAX_DELAY = 2 * 4095 + 1152  # samples that a LAME header lets a decoder remove,
 INFO_END = 54  # bytes from the beginning of a frame to the end of its length header
 MAX_PADDING = 4096  # bytes of zeros behind the last frame
 END_TAGS = {b"TAG+": 227, b"TAG": 128}  # bytes of ID3v1
-MOST_READ = 8192  # bytes that tell whether a recording of another format begins
 SLACK = 2  # frames; encoders disagree on whether the Xing header counts its own frame
 
 
-BeginsOther = Callable[[bytes], bool]
-"""Whether these bytes begin a recording of another format."""
+BeginsOther = Callable[[Peek, int], bool]
+"""Whether a recording of another format begins at an offset."""
 
 
 @dataclass(frozen=True)
@@ -184,7 +183,7 @@ def scan(peek: Peek, begins_other: BeginsOther, syntax: Syntax = LAYERS) -> list
         elif size := tag_size(head):
             place += size
         else:
-            if streams and begins_other(peek(place, MOST_READ)):
+            if streams and begins_other(peek, place):
                 raise AudioError(Fault.SEVERAL)
             found = find_frame(peek, place + 1, place + MAX_JUNK, syntax)
             lost = count_lost(peek, place, found)

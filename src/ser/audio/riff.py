@@ -32,6 +32,7 @@ TAILS = {
     "<": re.compile(rb"(?=(%s.{3}\0))" % NAMED, re.DOTALL),
     ">": re.compile(rb"(?=(%s\0.{3}))" % NAMED, re.DOTALL),
 }
+MOST_TAIL = 2**25  # bytes at the end of a file that are searched for chunks
 LISTS = {b"RIFF", b"LIST"}  # chunks that hold a name and further chunks
 UNKNOWN = 2**32 - 1  # as a size: to the end of the file
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
@@ -67,11 +68,10 @@ def find_tail(peek: Peek, order: str, place: int) -> int:
 
     A candidate counts if chunks follow it without a gap up to the end of the file.
     """
-    pattern, longest = TAILS[order], 8
     found: deque[tuple[int, int]] = deque(maxlen=MAX_CHUNKS)
-    for start in range(place, peek.size, Peek.SIZE):
-        block = peek(start, Peek.SIZE + longest - 1)
-        for match in pattern.finditer(block):
+    for start in range(max(place, peek.size - MOST_TAIL), peek.size, Peek.SIZE):
+        block = peek(start, Peek.SIZE + 7)  # a header has 8 bytes
+        for match in TAILS[order].finditer(block):
             [size] = struct.unpack(f"{order}I", match[1][4:])
             found.append((start + match.start(), size))
     begins = set[int]()

@@ -142,11 +142,13 @@ def read_input(stream: Buffered) -> tuple[bytes, bool]:
 
 
 def is_wide_text(head: bytes) -> bool:
-    """Whether bytes are lines in UTF-16; samples may begin with its mark too."""
-    text = head.decode("utf-16", "ignore") if head.startswith(UTF_16) else ""
-    return ("\n" in text or (text.isascii() and bool(text))) and not re.search(
-        r"[\0-\x08\x0e-\x1f\ufffd-\uffff]", text
-    )
+    """Whether bytes are text in UTF-16; samples may begin with its mark too."""
+    if not head.startswith(UTF_16):
+        return False
+    text = head.decode("utf-16", "ignore")
+    if not text or re.search(r"[\0-\x08\x0e-\x1f\ufffd-\uffff]", text):
+        return False
+    return "\n" in text or text.isascii()
 
 
 def is_recording(path: Path) -> bool:

@@ -8,16 +8,26 @@ too much of it is damaged.
 from collections.abc import Callable
 
 from ser.audio import adts, amr, chunks, matroska, mp4, mpeg, ogg, riff, transport, voc
-from ser.audio.sniff import Container, begins_recording
+from ser.audio.sniff import HEAD, Container, begins_recording
 from ser.audio.splice import Part, Peek
 
 
 def survey_aac(peek: Peek) -> list[Part]:
-    return adts.survey(peek, lambda head: bool(begins_recording(head) or mpeg.is_mpeg(head)))
+    return adts.survey(peek, begins_other(mpeg.is_mpeg))
 
 
 def survey_mpeg(peek: Peek) -> list[Part]:
-    return mpeg.survey(peek, lambda head: bool(begins_recording(head) or adts.is_adts(head)))
+    return mpeg.survey(peek, begins_other(adts.is_adts))
+
+
+def begins_other(is_like: Callable[[bytes], bool]) -> mpeg.BeginsOther:
+    """Whether another recording begins: of a format with a beginning of its own, or one like it."""
+
+    def begins(peek: Peek, place: int) -> bool:
+        head = peek(place, HEAD)
+        return begins_recording(head) is not None or is_like(head)
+
+    return begins
 
 
 SURVEYS: dict[Container, Callable[[Peek], list[Part]]] = {

@@ -12,7 +12,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ser.config.keys import suggest_key
+from ser.config.keys import list_keys, suggest_key
 from ser.config.train import TrainConfig
 from ser.errors import UserError, first_line
 from ser.system.signals import STOP_SIGNALS
@@ -143,7 +143,7 @@ def describe(error: Exception, kind: type = TrainConfig) -> str:
         return f"{name}={option}: {suggest_option(option, error.options)}."
     cause = find_cause(error)
     if cause is None:
-        return explain_several(str(error)) or str(error)
+        return explain_several(str(error), kind) or str(error)
     file = re.match(r"In '([^']+)'", str(error))
     key = f"{file[1]}.yaml: {cause.full_key}" if file else str(cause.full_key)
     if isinstance(cause, MissingMandatoryValue):
@@ -162,14 +162,15 @@ def describe(error: Exception, kind: type = TrainConfig) -> str:
     return f"{key}: {problem.rstrip('.')}."
 
 
-def explain_several(message: str) -> str:
+def explain_several(message: str, kind: type) -> str:
     """What to type for `key=a,b` without a sweep, or "" for another message of Hydra."""
     found = re.match(r"Ambiguous value for argument '(.+?)=(.+?)'\n", message)
     if found is None:
         return ""
     key, values = found.groups()
     listed = "data.corpora" if key == "data" else key
-    return f"{key}={values}: add -m for a sweep, or set '{listed}=[{values}]' for a list."
+    advice = f", or set '{listed}=[{values}]' for a list" if listed in list_keys(kind) else ""
+    return f"{key}={values}: add -m for a sweep{advice}."
 
 
 def suggest_option(typed: str, options: Iterable[str]) -> str:

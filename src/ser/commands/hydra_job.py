@@ -2,9 +2,7 @@
 
 import argparse
 import io
-import shutil
 import sys
-import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from functools import wraps
@@ -22,6 +20,7 @@ from ser.config.keys import find_keys
 from ser.config.overrides import CONF, quote, unquote
 from ser.config.train import TrainConfig
 from ser.errors import UserError
+from ser.system.terminal import wrap
 
 Job = Callable[[DictConfig], Any]
 # Hydra's options that are followed by a value.
@@ -71,13 +70,12 @@ def wrapping_help(words: list[str]) -> Iterator[None]:
     if not ({"--help", "-h"} & set(words) and sys.stdout.isatty()):
         yield
         return
-    width, text = shutil.get_terminal_size().columns, io.StringIO()
+    text = io.StringIO()
     try:
         with redirect_stdout(text):
             yield
     finally:
-        for line in text.getvalue().splitlines():
-            print("\n".join(textwrap.wrap(line, width, subsequent_indent="  ")) or line)
+        print(wrap(text.getvalue(), sys.stdout, "  "), end="")
 
 
 def arrange(words: list[str], kind: type = TrainConfig) -> list[str]:

@@ -209,10 +209,9 @@ def run_locally(config: PredictorConfig, options: OutputOptions) -> bool:
     if options.output is not None:
         count = amount(written.recordings, "channel" if separate else "recording")
         failed = f", {written.failed:,} failed" if written.failed else ""
+        empty = kind in TIMELINES and written.recordings == written.failed  # then there is no file
+        done = "Nothing was written:" if empty else f"Written: {options.output}"
         # The output may be /dev/stdout.
-        # A timeline of nothing is not written.
-        nothing = kind in TIMELINES and written.recordings == written.failed
-        done = "Nothing was written:" if nothing else f"Written: {options.output}"
         say(f"{done} ({count}{failed})", error=True)
     return written.recordings > 0 and not written.failed
 

@@ -92,6 +92,6 @@ def serve(
         )
         address = server.name_address(listening, root_path)
         LOG.info("listening", extra={"facts": {"address": address}})
-        if sys.stderr.isatty():  # elsewhere the log, which is JSON, says it
+        if sys.stderr.isatty():  # the log is JSON, for programs
             say(f"Open {address}/docs in a browser; press Ctrl-C to stop.", error=True)
         server.run(service, listening, timeout)

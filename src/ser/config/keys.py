@@ -122,6 +122,11 @@ def known_keys(kind: type) -> list[str]:
     return keys
 
 
+def list_keys(kind: type) -> set[str]:
+    """The full keys of the settings of a command that are lists."""
+    return {key for key, entry in documented(kind) if show_default(entry).startswith("[")}
+
+
 def suggest_key(unknown: str, kind: type = TrainConfig) -> str:
     """A hint such as "; did you mean model.lr?" for an unknown full key, or an empty string."""
     found = find_keys(unknown, kind)

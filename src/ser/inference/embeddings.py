@@ -1,6 +1,6 @@
 """Embeddings of recordings: hidden states of a layer, pooled or frame by frame."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -61,85 +61,94 @@ def embed(
     final norm of the backbone. The mean is over the frames of the recording, without padding.
     """
     layer, remaining = check_layer(predictor, layer), iter(sources)
-
-    def compute(windows: Iterable[Window]) -> Iterator[Features]:
-        return compute_frames(predictor, windows, layer, batch_size)
-
     while group := list(islice(remaining, batch_size)):
-        started = [start(source, predictor.max_seconds) for source in group]
+        started = [Started.read(source, predictor.max_seconds) for source in group]
         # Short recordings share batches; a long one is read while it is computed.
-        short = [each[0][0] for each in started if not isinstance(each, Failure) and not each[1]]
-        frames = compute(short)
-        for source, each in zip(group, started, strict=True):
-            name = name_source(source)
-            if isinstance(each, Failure):
-                yield each
-            elif each[1]:
-                yield embed_long(name, each[1], compute, pool)
+        short = (each.first[0] for each in started if each.short)
+        computed = compute_frames(predictor, short, layer, batch_size)
+        for each in started:
+            if each.short:
+                frames: Iterable[Features] = [next(computed)]
             else:
-                [window] = each[0]
-                yield Embedding(name, window.end, join([next(frames)], pool))
+                frames = compute_frames(predictor, each.windows(), layer, batch_size)
+            values = join(frames, pool)
+            if each.error or values is None:
+                yield Failure(each.name, each.error or REASONS[Fault.EMPTY])
+            else:
+                yield Embedding(each.name, each.end / SAMPLE_RATE, values)
 
 
-def start(source: Source, seconds: float) -> tuple[list[Window], Iterator[Window] | None] | Failure:
-    """The window of a short recording, or all windows of one longer than `seconds`."""
-    try:
-        windows = read_windows(source, WindowConfig(seconds, seconds))
-        first = list(islice(windows, 2))
-    except (ValueError, OSError) as error:
-        return Failure(name_source(source), str(error))
-    if not first:
-        return Failure(name_source(source), REASONS[Fault.EMPTY])
-    return first, chain(first, windows) if len(first) > 1 else None
+@dataclass
+class Started:
+    """A recording of which up to two windows are read; `error` says why it cannot be used.
+
+    `end` is the number of samples in the windows that were read.
+    """
+
+    name: str | None
+    first: list[Window]
+    rest: Iterator[Window]
+    end: int = 0
+    error: str = ""
+
+    @classmethod
+    def read(cls, source: Source, seconds: float) -> "Started":
+        """Begin to read a recording in consecutive windows of at most this many seconds."""
+        recording = cls(name_source(source), [], iter(()))
+        recording.rest = recording.guard(read_windows(source, WindowConfig(seconds, seconds)))
+        recording.first = list(islice(recording.rest, 2))
+        return recording
+
+    @property
+    def short(self) -> bool:
+        """Whether the recording is one window."""
+        return len(self.first) == 1 and not self.error
+
+    def guard(self, windows: Iterator[Window]) -> Iterator[Window]:
+        """The windows up to an error, which is kept."""
+        try:
+            for window in windows:
+                self.end = window.first + len(window.waveform)
+                yield window
+        except (ValueError, OSError) as error:
+            self.error = str(error)
+
+    def windows(self) -> Iterator[Window]:
+        """All windows; the last one may overlap the one before."""
+        return chain(self.first, self.rest)
 
 
-def embed_long(
-    name: str | None,
-    windows: Iterator[Window],
-    compute: Callable[[Iterable[Window]], Iterator[Features]],
-    pool: Pool,
-) -> Embedding | Failure:
-    """The embedding of a recording of several windows, of which the last may overlap another."""
-    ends = [0]  # of each window, in samples
+def join(parts: Iterable[Features], pool: Pool) -> Features | None:
+    """The mean (size,) over the frames (frames, size) of all parts, or these frames together.
 
-    def noting_overlap() -> Iterator[Window]:
-        for window in windows:
-            overlaps.append(max(0, ends[-1] - window.first) / len(window.waveform))
-            ends.append(window.first + len(window.waveform))
-            yield window
-
-    overlaps: list[float] = []
-    try:
-        frames = compute(noting_overlap())
-        parts = (each[round(overlaps[n] * len(each)) :] for n, each in enumerate(frames))
-        values = join(parts, pool)
-    except (ValueError, OSError) as error:
-        return Failure(name, str(error))
-    return Embedding(name, ends[-1] / SAMPLE_RATE, values)
-
-
-def join(parts: Iterable[Features], pool: Pool) -> Features:
-    """The mean (size,) over the frames (frames, size) of all parts, or these frames together."""
+    None without frames.
+    """
     if pool == Pool.none:
-        return np.concatenate(list(parts))
+        frames = list(parts)
+        return np.concatenate(frames) if frames else None
     total, count = np.float64(0), 0
     for part in parts:
         total, count = total + part.sum(axis=0, dtype=np.float64), count + len(part)
-    return np.asarray(total / count, np.float32)
+    return np.asarray(total / count, np.float32) if count else None
 
 
 def compute_frames(
     predictor: "Predictor", windows: Iterable[Window], layer: int, batch_size: int
 ) -> Iterator[Features]:
-    """The valid frames (frames, size) of each window."""
-    remaining = iter(windows)
+    """The frames (frames, size) of each window, without those that the window before it has too."""
+    remaining, reached = iter(windows), 0
     while batch := list(islice(remaining, batch_size)):
         values, mask = predictor.pad([each.waveform for each in batch])
         device = predictor.device
         with torch.inference_mode():
             states, frames = predictor.network.run(values.to(device), mask.to(device), layer)
-        for each, valid in zip(states[-1].float().cpu(), (frames == SPEECH).cpu(), strict=True):
-            yield each[valid].numpy()
+        valid = (frames == SPEECH).cpu()
+        for window, each, kept in zip(batch, states[-1].float().cpu(), valid, strict=True):
+            own = each[kept].numpy()
+            # A window that begins at 0 is that of another recording.
+            repeated = max(0, reached - window.first) if window.first else 0
+            yield own[round(len(own) * repeated / len(window.waveform)) :]
+            reached = window.first + len(window.waveform)
 
 
 def write_parquet(

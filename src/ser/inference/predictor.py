@@ -4,7 +4,7 @@ import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -31,6 +31,9 @@ from ser.models.standardization import Standardization, Statistics
 # Larger batches are slower by a third on a CPU: the allocator returns the memory of larger tensors
 # to the system after each use.
 CPU_SAMPLES = 4 * SAMPLE_RATE
+
+
+Result = TypeVar("Result")
 
 
 class Predictor:
@@ -117,14 +120,8 @@ class Predictor:
         Raises UserError at the first recording that cannot be used.
         """
         refuse_one(sources)
-        predictions = []
-        for result in self.stream(sources, sliding=sliding, vad=vad, batch_size=batch_size):
-            if isinstance(result, Failure):
-                raise UserError(
-                    f"{result.path or 'the recording'} cannot be predicted: {result.error}"
-                )
-            predictions.append(result)
-        return predictions
+        results = self.stream(sources, sliding=sliding, vad=vad, batch_size=batch_size)
+        return list(refuse_failures(results, "predicted"))
 
     def stream(
         self,
@@ -291,14 +288,8 @@ class Predictor:
         UserError for an unknown layer, and at the first recording that cannot be used.
         """
         refuse_one(sources)
-        kind, found = Pool(pool), []
-        for result in embed(self, sources, layer=layer, pool=kind, batch_size=batch_size):
-            if isinstance(result, Failure):
-                raise UserError(
-                    f"{result.path or 'the recording'} cannot be embedded: {result.error}"
-                )
-            found.append(result.values)
-        return found
+        results = embed(self, sources, layer=layer, pool=Pool(pool), batch_size=batch_size)
+        return [each.values for each in refuse_failures(results, "embedded")]
 
     def probabilities(self, waveforms: Sequence[Waveform]) -> NDArray[np.float32]:
         """Probabilities (batch, classes) of 16 kHz waveforms (time,)."""
@@ -310,3 +301,11 @@ def refuse_one(sources: Sequence[Source]) -> None:
     """Raise UserError for the name of one recording instead of a list."""
     if isinstance(sources, str | Path):
         raise UserError(f"give a list of recordings, not one: [{str(sources)!r}]")
+
+
+def refuse_failures(results: Iterable[Result | Failure], done: str) -> Iterator[Result]:
+    """The results; raises UserError for the first recording that could not be `done`."""
+    for result in results:
+        if isinstance(result, Failure):
+            raise UserError(f"{result.path or 'the recording'} cannot be {done}: {result.error}")
+        yield result

@@ -116,8 +116,7 @@ def walk(folder: str) -> Iterator[str | BinaryIO]:
     visible = [path for path in files if not is_hidden(path.relative_to(folder))]
     found = [str(path) for path in visible if is_audio(path.relative_to(folder))]
     sounds = sum(path.suffix.lower() in SUFFIXES for path in files)
-    hidden = sounds - sum(path.suffix.lower() in SUFFIXES for path in visible)
-    if hidden:
+    if hidden := sounds - len(found):
         log.warning(
             "%s: skipped %s, because a name that begins with a dot is hidden; name them to predict"
             " them",
@@ -162,9 +161,8 @@ def read_input(stream: io.BufferedIOBase) -> Iterator[str | BinaryIO]:
         yield io.BytesIO(head + stream.read())
         return
     if head.startswith(sniff.UTF_16):
-        yield from filter(
-            None, map(str.strip, (head + stream.read()).decode("utf-16").splitlines())
-        )
+        text = (head + stream.read()).decode("utf-16", "replace")
+        yield from filter(None, map(str.strip, text.splitlines()))
         return
     if b"\0" in head:
         yield from map(os.fsdecode, filter(None, (head + stream.read()).split(b"\0")))

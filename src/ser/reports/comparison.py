@@ -34,7 +34,7 @@ COLUMNS = [
     *("run", "val UAR", "UAR", "95% interval", "accuracy", "macro F1"),
     *("difference", "its 95% interval", "p", "speakers"),
 ]
-DESCRIPTION = ("run", "typed settings that differ")
+DESCRIPTION = ("run", "command-line settings that differ")
 NARROW = ("run", "val UAR", "UAR", "95% interval", "difference", "p", "speakers")
 METHOD = (
     "Differences in UAR are to the first run, over the utterances that both evaluated. p is that of"

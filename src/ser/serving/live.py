@@ -86,8 +86,10 @@ def add_live_route(app: FastAPI, service: Service, access: Access) -> None:
                 message = "too many live sessions are being opened; send the first message at once"
                 await end(oldest.socket, SessionError(TRY_LATER, message))
             starting[session] = None
-            await session.start(access)
-            starting.pop(session, None)
+            try:
+                await session.start(access)
+            finally:
+                starting.pop(session, None)
             if len(sessions) >= service.limits.sessions:
                 raise SessionError(TRY_LATER, f"{len(sessions)} live sessions are open; try later")
             sessions.add(session)
@@ -101,7 +103,6 @@ def add_live_route(app: FastAPI, service: Service, access: Access) -> None:
             LOG.exception("a live session failed")
             await end(socket, SessionError(FAILED, "the service failed; its log holds the reason"))
         finally:
-            starting.pop(session, None)
             sessions.discard(session)
             service.telemetry.audio.inc(session.seconds)
             socket.state.facts = {"audio_seconds": round(session.seconds, 3)}

@@ -29,7 +29,7 @@ def test_settings_of_training_alone_are_refused(command, setting, monkeypatch, c
         ("data=true", "ravdess"),
         ("data=null", "ravdess"),
         ("data=tess,savee", "data.corpora=[tess,savee]"),
-        ("model.lr=1e-4,1e-5", "-m"),
+        ("model.join_layers=1,2", "model.join_layers=[1,2]"),
         ("data.labels=sad", "data.labels=["),
         ("=3", "KEY=VALUE"),
         ("ckpt=runs/svee", "runs/savee"),
@@ -65,6 +65,15 @@ def test_a_reader_that_closes_the_pipe_ends_a_prediction_quietly(trained, write_
     assert process.wait() == 1
     assert process.stderr is not None
     assert "Traceback" not in process.stderr.read()
+
+
+def test_a_list_is_advised_only_where_one_is_possible(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["ser", "train", "model.lr=1e-4,1e-5"])
+    with pytest.raises(SystemExit):
+        main()
+    printed = capsys.readouterr().err
+    assert "-m" in printed
+    assert "[" not in printed
 
 
 @pytest.mark.parametrize("command", [[], ["predict"], ["train"]])

@@ -13,6 +13,7 @@ from ser.commands.listen import as_json, show_line
 from ser.commands.main import app
 from ser.corpora.emotions import LABELS
 from ser.errors import UserError
+from ser.inference import enrolment
 from ser.inference.load import TrainedModel
 from ser.inference.microphone import import_sounddevice, listen, open_microphone
 from ser.inference.predictor import Predictor
@@ -109,8 +110,11 @@ def test_the_command_writes_json_lines(library, tiny_predictor, monkeypatch):
     library()
     monkeypatch.setattr(Predictor, "from_checkpoint", lambda *_, **__: tiny_predictor)
     arguments = ["listen", "--ckpt", ".", "--window", "2", "--hop", "0.5", "--seconds", "2.5"]
-    done = CliRunner().invoke(app, arguments)
+    adapted = []
+    monkeypatch.setattr(enrolment, "adapt_to", lambda *given: adapted.append(given))
+    done = CliRunner().invoke(app, [*arguments, "--speaker", "anna"])
     assert done.exit_code == 0, done.stderr
+    assert adapted == [(tiny_predictor, "anna", ".")]
     [line] = map(json.loads, done.stdout.splitlines())
     assert (line["start"], line["end"], line["skipped"]) == (0.5, 2.5, 1)
     assert line["emotion"] in line["probabilities"]

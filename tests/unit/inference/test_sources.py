@@ -162,6 +162,7 @@ def test_standard_input_is_a_list_of_paths_or_one_recording(folder):
     assert list(read_input(io.BytesIO(umlaut))) == [os.fsdecode(umlaut)]
     powershell = "Ä.wav\r\ntwo words.wav\r\n".encode("utf-16")
     assert list(read_input(io.BytesIO(powershell))) == ["Ä.wav", "two words.wav"]
+    assert len(list(read_input(io.BytesIO(powershell + b"\x00")))) == 3  # cut off
     found = b"one.wav\0two words.wav\0"  # find -print0
     assert list(read_input(io.BytesIO(found))) == ["one.wav", "two words.wav"]
     assert list(read_input(io.BytesIO(b"\xef\xbb\xbfone.wav\r\n"))) == ["one.wav"]

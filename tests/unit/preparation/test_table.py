@@ -289,6 +289,7 @@ def test_decimal_commas_are_read_in_tables_with_semicolons(own_table, build_tabl
         ("Begin Time - ss.msec,End Time - ss.msec", "0.5,0.75", 0.25),  # ELAN
         ("Begin Time - msec,End Time - msec", "500,750", 0.25),
         ("begin,tends", "yes,lexical", 1.0),
+        ("from,to", "Alice,5", 1.0),
     ],
 )
 def test_time_columns_of_other_names_are_understood(

@@ -112,6 +112,15 @@ def robustness() -> Robustness:
     return Robustness(10, Point(0, 0.5, 0.6), {"noise": [Point(30, 0.4, 0.5), Point(0, 0.2, 0.3)]})
 
 
+def test_robustness_is_printed_if_it_was_measured(build_result, tmp_path, capsys):
+    result = build_result()
+    report.show_scores(result, tmp_path)
+    assert "perturbation" not in capsys.readouterr().out
+    report.show_scores(replace(result, robustness=robustness()), tmp_path)
+    printed = capsys.readouterr().out
+    assert all(number in printed for number in ("0.500", "0.400", "0.200"))
+
+
 @pytest.mark.slow
 def test_robustness_stays_until_the_checkpoint_changes(build_result, tmp_path):
     folder, result = tmp_path / "report", build_result()

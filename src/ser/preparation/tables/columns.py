@@ -1,7 +1,7 @@
 """Which column of a table means what: named in `data.columns`, or guessed from usual names."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ser.audio.sniff import SUFFIXES, locate
@@ -37,19 +37,20 @@ TIMES = ("start", "end", "duration", "offset")
 SECONDS = ("s", "sec", "secs", "second", "seconds", "insec", "inseconds", "ssmsec", "hhmmssms")
 MILLISECONDS = ("ms", "msec", "msecs", "millis", "millisecond", "milliseconds", "inms")
 MICROSECONDS = ("us", "usec", "microseconds")
+UNITS = ("", *SECONDS, *MILLISECONDS, *MICROSECONDS)
 NAMED_UNITS = {1.0: "", 1e-3: " in ms", 1e-6: " in µs"}
+SimpleNames = Mapping[str, str]
+"""Headers by their simplified names."""
 COUNTS = ("sample", "samples", "samp", "frame", "frames")
 
 
 def known_names(chosen: Mapping[str, str | None]) -> set[str]:
     """All simplified names by which a header is recognised."""
     usual = {alias for names in ALIASES.values() for alias in names.split()}
-    times = {alias for name in TIMES for alias in (name, *ALIASES.get(name, "").split())}
     return {
         *TABLE_COLUMNS,
         *usual,
-        *TIMES,
-        *(alias + unit for alias in times for unit in (*SECONDS, *MILLISECONDS, *MICROSECONDS)),
+        *(each + unit for name in TIMES for each in names_of(name) for unit in UNITS),
         *(simplify(name or "") for name in chosen.values()),
     }
 
@@ -62,7 +63,7 @@ def match_columns(
     Raises UserError if a chosen column is missing.
     """
     found = {name: find_chosen(table, name, header or "") for name, header in chosen.items()}
-    free = [name for name in table.header if name and name not in found.values()]
+    free = by_simple_name(each for each in table.header if each not in found.values())
     if "path" not in found and (audio := find_audio(table, free)):
         found["path"] = audio
     for name in TABLE_COLUMNS:
@@ -73,14 +74,19 @@ def match_columns(
     return found, describe_guesses(found, chosen)
 
 
-def find_audio(table: RawTable, free: list[str]) -> str | None:
+def by_simple_name(headers: Iterable[str]) -> SimpleNames:
+    """The columns by their simplified names; the first of those that are alike."""
+    return {simplify(each): each for each in reversed([*headers]) if each}
+
+
+def find_audio(table: RawTable, free: SimpleNames) -> str | None:
     """The column with recordings in it, by its name or by its first row that is not empty.
 
     Bytes that are not recordings, such as embeddings, are taken only if no column is named like a
     path. None if there are no bytes.
     """
-    columns = [name for name in free if name in table.audio]
-    if named := guess("path", columns):
+    columns = [name for name in table.header if name in free.values() and name in table.audio]
+    if named := guess("path", by_simple_name(columns)):
         return named
     for name in columns:
         content, path = next(filter(any, table.audio[name].read()), (None, ""))
@@ -90,17 +96,16 @@ def find_audio(table: RawTable, free: list[str]) -> str | None:
     return None if guess("path", free) else next(iter(columns), None)
 
 
-def match_times(found: dict[str, str], free: list[str]) -> None:
+def match_times(found: dict[str, str], free: SimpleNames) -> None:
     """Add a duration beside a start, and an offset that is a start or, beside an onset, an end.
 
     Pairs such as xmin and xmax are a start and an end.
     """
-    for pair in PAIRS:
-        headers = [find_time(name, free) for name in pair]
-        if pair[0] == "xmin" and find_name("ymin", free):  # a box in a picture
-            continue
-        if all(headers) and not {"start", "end"} & found.keys():
-            found |= {"start": headers[0] or "", "end": headers[1] or ""}
+    for first, last in PAIRS:
+        start, end = find_time(first, free), find_time(last, free)
+        picture = first == "xmin" and "ymin" in free  # with boxes
+        if start and end and not picture and not {"start", "end"} & found.keys():
+            found |= {"start": start, "end": end}
     duration, offset = guess("duration", free), guess("offset", free)
     if offset and "end" not in found and simplify(found.get("start", "")) == "onset":
         found["end"] = offset
@@ -110,17 +115,17 @@ def match_times(found: dict[str, str], free: list[str]) -> None:
         found["duration"] = duration
 
 
-def refuse_counts(table: RawTable, found: Mapping[str, str], free: Sequence[str]) -> None:
+def refuse_counts(table: RawTable, found: Mapping[str, str], free: SimpleNames) -> None:
     """Raise UserError for a start or end in samples or frames, whose seconds are not known."""
     for name in ("start", "end"):
-        aliases = (name, *ALIASES[name].split())
-        counted = {f"{alias}{unit}" for alias in aliases for unit in COUNTS}
+        counted = {f"{alias}{unit}" for alias in names_of(name) for unit in COUNTS}
         counted |= {"frameoffset", "sampleoffset"} if name == "start" else set()
-        header = next((each for each in free if simplify(each) in counted), None)
-        if name not in found and header:
+        matches = counted & free.keys()
+        if name not in found and matches:
             raise UserError(
-                f"the table {table.name} has a column {header!r}, which counts samples or frames:"
-                f" divide it by their rate and call it {name}, or remove it to use whole files"
+                f"the table {table.name} has a column {free[min(matches)]!r}, which counts samples"
+                f" or frames: divide it by their rate and call it {name}, or remove it to use whole"
+                " files"
             )
 
 
@@ -148,21 +153,20 @@ def find_chosen(table: RawTable, name: str, header: str) -> str:
     )
 
 
-def guess(name: str, headers: list[str]) -> str | None:
+def guess(name: str, free: SimpleNames) -> str | None:
     """The column that has our name or, else, the most usual of the other names."""
-    find = find_time if name in TIMES else find_name
-    aliases = (name, *ALIASES.get(name, "").split())
-    return next((header for alias in aliases if (header := find(alias, headers))), None)
+    found = (find_time(each, free) if name in TIMES else free.get(each) for each in names_of(name))
+    return next(filter(None, found), None)
 
 
-def find_name(alias: str, headers: Sequence[str]) -> str | None:
-    return next((header for header in headers if simplify(header) == alias), None)
+def names_of(name: str) -> tuple[str, ...]:
+    """Our name and the usual other ones, simplified."""
+    return name, *ALIASES.get(name, "").split()
 
 
-def find_time(alias: str, headers: Sequence[str]) -> str | None:
-    """The column of that simplified name, which may end with its unit: `start_ms`."""
-    names = [f"{alias}{unit}" for unit in ("", *SECONDS, *MILLISECONDS, *MICROSECONDS)]
-    return next((header for name in names if (header := find_name(name, headers))), None)
+def find_time(simple: str, free: SimpleNames) -> str | None:
+    """The column of this simplified name, which may end with its unit: `start_ms`."""
+    return next((free[simple + unit] for unit in UNITS if simple + unit in free), None)
 
 
 def describe_guesses(found: Mapping[str, str], chosen: Mapping[str, str | None]) -> str | None:

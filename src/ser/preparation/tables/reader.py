@@ -75,11 +75,15 @@ def read_table(
         cells = raw.load(headers)
     if audio:  # whose bytes are read one by one
         cells[recordings] = ""
-    for name, header in list(used.items()):
-        guessed = name in TIMES and name not in chosen and header.strip().casefold() != name
-        if guessed and not cells[header].str.contains(r"\d").any():
-            log.warning("%s: column %r holds no times, so it is not used", source, header)
-            del used[name]
+    guessed = [
+        name
+        for name, header in used.items()
+        if name in TIMES and name not in chosen and header.strip().casefold() != name
+    ]
+    other = [name for name in guessed if not cells[used[name]].str.contains(r"\d").any()]
+    if other:  # then the columns that were guessed with it are no times either
+        unused = ", ".join(repr(used.pop(name)) for name in guessed)
+        log.warning("%s: not every column holds times, so these are not used: %s", source, unused)
     rows = pd.DataFrame({name: cells[header] for name, header in used.items()}, index=cells.index)
     for name, header in used.items():
         if name in TIMES and (factor := seconds_per_unit(header)) != 1:

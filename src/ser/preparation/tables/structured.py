@@ -13,7 +13,7 @@ import pandas as pd
 
 from ser.errors import UserError, amount, optional_dependency
 from ser.preparation.tables.arrow import spell
-from ser.preparation.tables.columns import guess
+from ser.preparation.tables.columns import by_simple_name, guess
 from ser.preparation.tables.delimited import pick
 from ser.preparation.tables.raw import RawTable, check_header, text_frame
 
@@ -79,7 +79,7 @@ def read_whole(path: Path, text: str, notes: list[str]) -> list[tuple[int, Any]]
             f" it may be cut off; write a list such as {EXAMPLE}, or one object per line without"
             " commas between them"
         ) from error
-    if isinstance(value, dict) and not guess("path", list(value)):
+    if isinstance(value, dict) and not guess("path", by_simple_name(value)):
         value = find_records(path, value, notes)
     elif isinstance(value, dict) and all(isinstance(v, dict | list) for v in value.values()):
         value = read_columns(path, value)
